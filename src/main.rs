@@ -1,0 +1,3 @@
+//! Parses the command line, hands the role to a thread, keeps the signals, exits.
+
+fn main() {}

@@ -1,0 +1,153 @@
+//! Names of things: newtypes, so that a term is never taken for an attempt.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::limits::NAME_BYTES_MAX;
+
+/// Names a Hit: 128 random bits that its client chose. Zero is no key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct HitKey([u8; 16]);
+
+impl HitKey {
+    /// The key with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they travel.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Whether this is the absent key.
+    pub fn is_none(self) -> bool {
+        self.0 == [0; 16]
+    }
+}
+
+impl fmt::Display for HitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for HitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "hit:{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}
+
+/// Why a text is no Hit key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a Hit key has 32 hexadecimal digits, not all zero; got {0:?}")]
+pub struct BadHitKey(String);
+
+impl FromStr for HitKey {
+    type Err = BadHitKey;
+
+    fn from_str(text: &str) -> Result<Self, BadHitKey> {
+        let bad = || BadHitKey(text.chars().take(NAME_BYTES_MAX).collect());
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(bad());
+        }
+        let number = u128::from_str_radix(text, 16).map_err(|_| bad())?;
+        if number == 0 { Err(bad()) } else { Ok(Self(number.to_be_bytes())) }
+    }
+}
+
+/// Number of a worker on its host; the lowest free one when it starts. Shown as `w3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WorkerId(pub u32);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}
+
+/// Tells a worker process from an earlier one with the same id: random at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Incarnation(pub u64);
+
+/// One slot of one worker of a host. Shown as `w3/2`; slots count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SlotId {
+    /// Its worker.
+    pub worker: WorkerId,
+    /// Its number within the worker, from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.worker, self.number)
+    }
+}
+
+/// Higher for each next master of a host (rule E2). Zero: none seen yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Term(pub u64);
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a runtime directory from its making to its wiping (rule O5). Zero: none seen yet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DirId(pub [u8; 16]);
+
+impl fmt::Debug for DirId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "dir:{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}
+
+/// Counts the clients that were attached to a Hit one after the other; the opener is 1 (rule O8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Attach(pub u32);
+
+/// Counts a client's OPENs of one Hit, from 1 (rule O1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Attempt(pub u32);
+
+/// Whether `name` may name a host, a pool or a cluster: 1 to 64 letters, digits, `.`, `_` or `-`, not starting with
+/// `.` or `-`. Such a name is safe in a path, in a table and in `HOST/wN`.
+pub fn is_name(name: &str) -> bool {
+    let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    fits && plain && !name.starts_with(['.', '-'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_reads_back_what_it_prints() {
+        let key = HitKey::from_bytes(*b"0123456789abcdef");
+        assert_eq!(key.to_string().parse(), Ok(key));
+    }
+
+    #[test]
+    fn key_refuses_what_is_none() {
+        for text in ["", "00000000000000000000000000000000", "xyz", "+0000000000000000000000000000001"] {
+            assert!(text.parse::<HitKey>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_safe_in_paths() {
+        for good in ["a", "alpha-1", "x.y_z", "9"] {
+            assert!(is_name(good), "{good}");
+        }
+        let long = "x".repeat(65);
+        for bad in ["", ".", "..", "-a", "a/b", "a b", "ä", "a\0", &long] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

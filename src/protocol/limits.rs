@@ -1,0 +1,107 @@
+//! Every limit and default of the protocol, once, with its unit in its name and its reason beside it.
+
+use std::time::Duration;
+
+/// Version of the protocol in every frame's third byte.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// Most body bytes of one DATA packet: 256 KiB, so that a heartbeat never waits long behind bulk (rule S4).
+pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Body bytes up to this ride in the header frame: below it a second frame costs more than the copy.
+pub const INLINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Most segments of one DATA packet; bounds the table that a receiver must walk.
+pub const SEGMENTS_MAX: usize = 4096;
+
+/// Most bytes of a header frame: the largest segment table, its inline body and the fixed part fit with room to spare.
+/// A larger frame is dropped unread, and libzmq is told not to accept one beyond `FRAME_BYTES_MAX`.
+pub const HEADER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most bytes of any frame on the wire (`ZMQ_MAXMSGSIZE`).
+pub const FRAME_BYTES_MAX: usize = HEADER_BYTES_MAX;
+
+/// What every message of a Hit costs beyond its bytes, so that a flood of empty requests is bounded too (rule S2).
+pub const MESSAGE_COST_BYTES: u64 = 64;
+
+/// Credit that one direction of a Hit gives its sender: bounds what a process holds for it, and is several times what
+/// the fastest local link has in flight.
+pub const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Credit that a client may use before it has heard from its slot; every slot grants at least this much.
+pub const FIRST_CREDIT_BYTES: u64 = 64 * 1024;
+
+/// An acknowledgement is sent at once when credit has grown by this much since the last one.
+pub const ACK_EVERY_BYTES: u64 = WINDOW_BYTES / 4;
+
+/// A received packet is acknowledged at the latest after this, if nothing that goes the other way carried it.
+pub const ACK_DELAY: Duration = Duration::from_millis(20);
+
+/// Unacknowledged data is sent again after this without progress; it doubles up to `RESEND_AFTER_MAX`. Routes lose
+/// nothing while they live, so this is a last resort, far above any round trip.
+pub const RESEND_AFTER: Duration = Duration::from_secs(1);
+
+/// Upper bound of the doubled resend time.
+pub const RESEND_AFTER_MAX: Duration = Duration::from_secs(8);
+
+/// Period of heartbeats (`interval`).
+pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Heartbeats that may be missed before a peer is suspected (`liveness`).
+pub const LIVENESS: u32 = 3;
+
+/// How long silence is tolerated, while work is outstanding, before "hung" (`patience`).
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a Hit outlives its silent client (`ttl`); clients keep alive at a third of it.
+pub const TTL: Duration = Duration::from_secs(15);
+
+/// Longest ttl that is accepted: a day. A larger one on the wire is taken as this.
+pub const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a client waits for a broker and a slot unless told otherwise (`--wait`).
+pub const WAIT: Duration = Duration::from_secs(5);
+
+/// What a process that was asked to end grants the work it runs (`--grace`).
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a one-shot process may spend at its end on bytes that its sockets still hold.
+pub const LINGER: Duration = Duration::from_millis(500);
+
+/// Most bytes of a host, pool or cluster name.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Most bytes of an explanation that travels to a person (a note, a CLOSED's reason).
+pub const NOTE_BYTES_MAX: usize = 4096;
+
+/// Most direct endpoints named by OPENED, and most bytes of each.
+pub const ENDPOINTS_MAX: usize = 8;
+/// Most bytes of one endpoint.
+pub const ENDPOINT_BYTES_MAX: usize = 256;
+
+/// Most hosts that one FULL names.
+pub const HINTS_MAX: usize = 256;
+
+/// Most workers that one PONG lists; their number is told all the same.
+pub const PONG_WORKERS_MAX: usize = 4096;
+
+/// Most OPENs that wait at one broker for a slot. Beyond it OPEN is answered FULL.
+pub const QUEUE_MAX: usize = 65_536;
+
+/// Most peers (slots and workers) that one broker registers.
+pub const REGISTERED_MAX: usize = 65_536;
+
+/// Most keys of ended Hits that a broker remembers, so that a late repetition of an OPEN does not run again.
+pub const ENDED_KEYS_MAX: usize = 65_536;
+
+/// Longest routing id that is taken from a peer; libzmq's own have five bytes.
+pub const ROUTING_ID_BYTES_MAX: usize = 15;
+
+/// Longest Unix socket path that the kernel takes, without its final zero.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Messages that one turn of a loop takes from its socket before it looks at anything else.
+pub const MESSAGES_PER_TURN_MAX: usize = 1000;
+
+/// Receive high-water mark of every socket, in messages: holds back a flooder by TCP push-back on that peer alone.
+pub const RECEIVE_MESSAGES_MAX: i32 = 1000;

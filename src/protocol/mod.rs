@@ -1,0 +1,20 @@
+//! The protocol: what travels between clients, brokers and workers, and the stream machine that both ends of a Hit run.
+//!
+//! This room is pure. It opens nothing, reads no clock and knows no socket; time comes in as a [`Moment`], bytes as
+//! [`bytes::Bytes`]. Whatever a peer sends ends in a value or in a typed error, never in a panic.
+//! `docs/protocol.md` describes the same things for other languages.
+
+pub mod codec;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod mutation;
+pub mod status;
+pub mod stream;
+pub mod time;
+
+pub use ids::{Attach, Attempt, DirId, HitKey, Incarnation, SlotId, Term, WorkerId};
+pub use message::Message;
+pub use status::Status;
+pub use time::Moment;

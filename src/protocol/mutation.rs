@@ -1,0 +1,42 @@
+//! Rules switched off on purpose, to prove that the simulator would notice.
+//!
+//! In a release build [`broken`] is the constant `false` and costs nothing. In a debug build a test may break one rule
+//! for its own thread with [`break_rule`]; a seed of the simulator must then fail.
+
+use std::cell::Cell;
+
+/// A rule of the protocol that a test may break. The names follow the design's rule numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The sender ignores the credit it was given.
+    Credit,
+    /// S1: an acknowledgement may move backward, and data is taken at whatever offset it claims.
+    S1,
+    /// S2: a message costs its bytes alone, so empty requests are free.
+    S2,
+    /// O1: the broker leases without looking the key up.
+    O1,
+    /// O6: the client ends with "no slot" without a confirmed WITHDRAW.
+    O6,
+    /// O8: messages of an older attach number are taken.
+    O8,
+    /// The END mark of a message is not sent again when it was lost.
+    LostEnd,
+    /// The broker leases a slot that is not idle, and the slot does not object.
+    DoubleLease,
+}
+
+thread_local! {
+    static BROKEN: Cell<Option<Rule>> = const { Cell::new(None) };
+}
+
+/// Whether `rule` is switched off in this thread. Always `false` in a release build.
+#[inline]
+pub fn broken(rule: Rule) -> bool {
+    cfg!(debug_assertions) && BROKEN.get() == Some(rule)
+}
+
+/// Switches one rule off for this thread (`None`: all hold again). Without effect in a release build.
+pub fn break_rule(rule: Option<Rule>) {
+    BROKEN.set(rule);
+}
