@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::limits::NAME_BYTES_MAX;
+use super::limits::{NAME_BYTES_MAX, ROUTING_ID_BYTES_MAX};
 
 /// Names a Hit: 128 random bits that its client chose. Zero is no key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -115,6 +115,34 @@ pub struct Attach(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Attempt(pub u32);
 
+/// One connection of a broker's ROUTER, by its routing id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Peer {
+    length: u8,
+    bytes: [u8; ROUTING_ID_BYTES_MAX],
+}
+
+impl Peer {
+    /// The peer with this routing id; `None` if the id is empty or longer than any that libzmq makes by itself.
+    pub fn from_routing_id(id: &[u8]) -> Option<Self> {
+        let mut bytes = [0; ROUTING_ID_BYTES_MAX];
+        bytes.get_mut(..id.len()).filter(|_| !id.is_empty())?.copy_from_slice(id);
+        Some(Self { length: id.len() as u8, bytes })
+    }
+
+    /// The routing id.
+    pub fn routing_id(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("peer:")?;
+        self.routing_id().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// Whether `name` may name a host, a pool or a cluster: 1 to 64 letters, digits, `.`, `_` or `-`, not starting with
 /// `.` or `-`. Such a name is safe in a path, in a table and in `HOST/wN`.
 pub fn is_name(name: &str) -> bool {
@@ -138,6 +166,13 @@ mod tests {
         for text in ["", "00000000000000000000000000000000", "xyz", "+0000000000000000000000000000001"] {
             assert!(text.parse::<HitKey>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn peers_keep_their_routing_id() {
+        assert_eq!(Peer::from_routing_id(b"\0abcd").map(|p| p.routing_id().to_vec()), Some(b"\0abcd".to_vec()));
+        assert_eq!(Peer::from_routing_id(b""), None);
+        assert_eq!(Peer::from_routing_id(&[1; 16]), None);
     }
 
     #[test]

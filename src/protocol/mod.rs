@@ -14,7 +14,7 @@ pub mod status;
 pub mod stream;
 pub mod time;
 
-pub use ids::{Attach, Attempt, DirId, HitKey, Incarnation, SlotId, Term, WorkerId};
+pub use ids::{Attach, Attempt, DirId, HitKey, Incarnation, Peer, SlotId, Term, WorkerId};
 pub use message::Message;
 pub use status::Status;
 pub use time::Moment;
