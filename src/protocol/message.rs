@@ -34,8 +34,8 @@ pub enum Message {
     Declined(Declined),
     Released { hit: HitKey },
     Opened(Opened),
-    Attach { hit: HitKey, attach: Attach },
-    Occupied { hit: HitKey, attach: Attach },
+    Attach { hit: HitKey, attach: Attach, client: u64 },
+    Occupied { hit: HitKey, attach: Attach, client: u64, current: Attach },
     Data(Data),
     Ack(Ack),
     KeepAlive { hit: HitKey, attach: Attach, ack: AckPoint },
@@ -279,6 +279,9 @@ pub struct Opened {
     pub attach: Attach,
     /// The attempt that is answered; 0 for an ATTACH.
     pub attempt: Attempt,
+    /// The number that the attached client chose in its ATTACH; 0 for the opener. Two clients that ask for the same
+    /// attach number tell by it which of them holds it.
+    pub client: u64,
     /// Term of the broker that leased.
     pub term: Term,
     /// Directory of that broker.
@@ -375,7 +378,7 @@ pub struct Ack {
     pub ack: AckPoint,
 }
 
-/// WORKING: the slot's answer to KEEPALIVE, and sent each interval while a request runs.
+/// WORKING: the slot's answer to KEEPALIVE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Working {
     /// The Hit.

@@ -358,6 +358,11 @@ impl Receiver {
         self.consumed = (self.consumed + cost).min(self.position);
     }
 
+    /// Received, and not yet taken by the reader.
+    pub const fn unconsumed(&self) -> u64 {
+        self.position - self.consumed
+    }
+
     /// What to tell the sender. The caller sends it.
     pub fn ack(&mut self) -> AckPoint {
         self.told = AckPoint { seq: self.next.0, offset: self.next.1, limit: self.consumed + self.window };
