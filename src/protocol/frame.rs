@@ -160,6 +160,8 @@ impl Command {
 pub const FLAG_TO_SLOT: u8 = 0x01;
 /// ACK: something is missing; send again from here.
 pub const FLAG_GAP: u8 = 0x02;
+/// WORKING: carries the handler's own progress.
+pub const FLAG_PROGRESS: u8 = 0x01;
 /// OPEN: wait in line if nothing is idle.
 pub const FLAG_QUEUE: u8 = 0x01;
 /// OPEN, LEASE: end the Hit once the request that this packet completes is answered.
