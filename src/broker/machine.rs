@@ -122,7 +122,10 @@ impl Machine {
             }
         }
         let client = [leased.client, leased.candidate].into_iter().flatten();
-        let to = client.into_iter().find(|(attach, _)| *attach == head.attach).map(|(_, peer)| peer);
+        let to = client
+            .into_iter()
+            .find(|(attach, _)| *attach == head.attach)
+            .map(|(_, peer)| peer);
         if head.command == Command::Closed {
             self.end_lease(now, head.hit, ClosedReason::Done, out);
             out.push(Action::Send(from, Message::Released { hit: head.hit }));
@@ -166,7 +169,11 @@ impl Machine {
             return out.push(Action::Send(from, Message::Disconnect(Disconnect::TooMany)));
         }
         let id = said.slot.worker;
-        if self.registry.worker(id).is_some_and(|worker| worker.incarnation != said.incarnation) {
+        if self
+            .registry
+            .worker(id)
+            .is_some_and(|worker| worker.incarnation != said.incarnation)
+        {
             // The id's lock has passed to a new process, so the old one is dead, whatever its pidfd says later.
             self.bury(now, id, out);
         }
@@ -200,7 +207,17 @@ impl Machine {
                 let (client, candidate) = old.map_or((None, None), |old| (old.client, old.candidate));
                 let ttl = self.liveness();
                 let attempt = Attempt(0);
-                self.leases.insert(hit, Leased { slot: from, client, candidate, attempt, wish: None, ttl });
+                self.leases.insert(
+                    hit,
+                    Leased {
+                        slot: from,
+                        client,
+                        candidate,
+                        attempt,
+                        wish: None,
+                        ttl,
+                    },
+                );
             }
             (Some(_), _) => {}
             // A LEASE may be on its way to a slot that has not heard of it.
@@ -217,13 +234,19 @@ impl Machine {
         if heartbeat.term != self.config.term || !self.registry.heard(now, from) {
             return out.push(Action::Send(from, Message::Disconnect(Disconnect::NotRegistered)));
         }
-        let answer = Heartbeat { term: self.config.term, beat: self.beat };
+        let answer = Heartbeat {
+            term: self.config.term,
+            beat: self.beat,
+        };
         out.push(Action::Send(from, Message::Heartbeat(answer)));
     }
 
     fn on_goodbye(&mut self, now: Moment, from: Peer, goodbye: &Goodbye, out: &mut Vec<Action>) {
         let id = goodbye.slot.worker;
-        let known = self.registry.worker(id).is_some_and(|worker| worker.incarnation == goodbye.incarnation);
+        let known = self
+            .registry
+            .worker(id)
+            .is_some_and(|worker| worker.incarnation == goodbye.incarnation);
         if known && goodbye.slot.number == 0 {
             self.bury(now, id, out);
         } else if known && let Some(hit) = self.registry.forget_slot(from) {
@@ -234,7 +257,11 @@ impl Machine {
 
     /// The worker's process has ended without goodbye.
     pub fn on_worker_died(&mut self, now: Moment, id: WorkerId, incarnation: Incarnation, out: &mut Vec<Action>) {
-        if self.registry.worker(id).is_some_and(|worker| worker.incarnation == incarnation) {
+        if self
+            .registry
+            .worker(id)
+            .is_some_and(|worker| worker.incarnation == incarnation)
+        {
             self.bury(now, id, out);
         }
     }
@@ -253,7 +280,14 @@ impl Machine {
         for (attach, client) in [leased.client, leased.candidate].into_iter().flatten() {
             let note = "the process ended without goodbye".to_owned();
             let unknown = u64::MAX;
-            let closed = Closed { hit, attach, reason, started: unknown, answered: unknown, note };
+            let closed = Closed {
+                hit,
+                attach,
+                reason,
+                started: unknown,
+                answered: unknown,
+                note,
+            };
             out.push(Action::Send(client, Message::Closed(closed)));
         }
     }
@@ -319,7 +353,11 @@ impl Machine {
             return self.send_full(from, &open, FullReason::QueueFull, out);
         }
         if !open.queue {
-            let reason = if slots == 0 { FullReason::NoWorker } else { FullReason::Busy };
+            let reason = if slots == 0 {
+                FullReason::NoWorker
+            } else {
+                FullReason::Busy
+            };
             return self.send_full(from, &open, reason, out);
         }
         let hit = open.hit;
@@ -361,7 +399,9 @@ impl Machine {
 
     /// An OPEN of a Hit that is leased already: its slot answers, with what it has.
     fn open_leased(&mut self, now: Moment, from: Peer, open: Open, out: &mut Vec<Action>) {
-        let Some(leased) = self.leases.get_mut(&open.hit) else { return };
+        let Some(leased) = self.leases.get_mut(&open.hit) else {
+            return;
+        };
         // Rule O1: only the newest attempt is answered, and each once.
         if open.attempt <= leased.attempt || leased.client.is_some_and(|(attach, _)| open.attach < attach) {
             return;
@@ -379,29 +419,61 @@ impl Machine {
 
     fn send_held(&self, now: Moment, to: Peer, hit: HitKey, attempt: Attempt, slot: Peer, out: &mut Vec<Action>) {
         let id = self.registry.slot(slot).map_or(SlotId::default(), |slot| slot.id);
-        let silent = self.registry.worker(id.worker).map_or(Duration::ZERO, |worker| now.since(worker.heard_at));
+        let silent = self
+            .registry
+            .worker(id.worker)
+            .map_or(Duration::ZERO, |worker| now.since(worker.heard_at));
         let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
-        let held = Held { hit, attempt, term: self.config.term, slot: id, silent_ms };
+        let held = Held {
+            hit,
+            attempt,
+            term: self.config.term,
+            slot: id,
+            silent_ms,
+        };
         out.push(Action::Send(to, Message::Held(held)));
     }
 
     fn send_closed(&self, to: Peer, open: &Open, reason: ClosedReason, out: &mut Vec<Action>) {
         let unknown = u64::MAX;
         let (hit, attach, note) = (open.hit, open.attach, String::new());
-        let closed = Closed { hit, attach, reason, started: unknown, answered: unknown, note };
+        let closed = Closed {
+            hit,
+            attach,
+            reason,
+            started: unknown,
+            answered: unknown,
+            note,
+        };
         out.push(Action::Send(to, Message::Closed(closed)));
     }
 
     fn send_full(&self, to: Peer, open: &Open, reason: FullReason, out: &mut Vec<Action>) {
         let (hit, attempt, term) = (open.hit, open.attempt, self.config.term);
-        out.push(Action::Send(to, Message::Full(Full { hit, attempt, reason, term, hints: Vec::new() })));
+        out.push(Action::Send(
+            to,
+            Message::Full(Full {
+                hit,
+                attempt,
+                reason,
+                term,
+                hints: Vec::new(),
+            }),
+        ));
     }
 
     fn send_queued(&self, hit: HitKey, out: &mut Vec<Action>) {
         let Some(wish) = self.waiting.get(hit) else { return };
         let (slots, busy) = self.registry.count(&wish.open.pool);
         let (attempt, ahead) = (wish.open.attempt, self.waiting.ahead(wish));
-        let queued = Queued { hit, attempt, term: self.config.term, ahead, slots, busy };
+        let queued = Queued {
+            hit,
+            attempt,
+            term: self.config.term,
+            ahead,
+            slots,
+            busy,
+        };
         out.push(Action::Send(wish.client, Message::Queued(queued)));
     }
 
@@ -416,7 +488,14 @@ impl Machine {
         }
         if let Some(Past::Ended(reason)) = self.memory.get(hit) {
             let unknown = u64::MAX;
-            let closed = Closed { hit, attach: Attach(1), reason, started: unknown, answered: unknown, note: String::new() };
+            let closed = Closed {
+                hit,
+                attach: Attach(1),
+                reason,
+                started: unknown,
+                answered: unknown,
+                note: String::new(),
+            };
             return out.push(Action::Send(from, Message::Closed(closed)));
         }
         if self.waiting.get(hit).is_some_and(|wish| wish.open.attempt > attempt) {
@@ -431,23 +510,38 @@ impl Machine {
     }
 
     fn on_declined(&mut self, now: Moment, from: Peer, declined: &Declined, out: &mut Vec<Action>) {
-        let Some(leased) = self.leases.get(&declined.hit).filter(|leased| leased.slot == from) else { return };
+        let Some(leased) = self.leases.get(&declined.hit).filter(|leased| leased.slot == from) else {
+            return;
+        };
         if declined.attempt != leased.attempt {
             return;
         }
         let confirmed = leased.wish.is_none();
         if confirmed || matches!(declined.reason, DeclineReason::Ended | DeclineReason::Unknown) {
             let client = leased.client;
-            let reason = if confirmed { ClosedReason::Unknown } else { ClosedReason::Done };
+            let reason = if confirmed {
+                ClosedReason::Unknown
+            } else {
+                ClosedReason::Done
+            };
             self.end_lease(now, declined.hit, reason, out);
             if let Some((attach, client)) = client {
                 let (hit, unknown, note) = (declined.hit, u64::MAX, String::new());
-                let closed = Closed { hit, attach, reason, started: unknown, answered: unknown, note };
+                let closed = Closed {
+                    hit,
+                    attach,
+                    reason,
+                    started: unknown,
+                    answered: unknown,
+                    note,
+                };
                 out.push(Action::Send(client, Message::Closed(closed)));
             }
             return;
         }
-        let Some(wish) = self.leases.remove(&declined.hit).and_then(|leased| leased.wish) else { return };
+        let Some(wish) = self.leases.remove(&declined.hit).and_then(|leased| leased.wish) else {
+            return;
+        };
         match declined.serving {
             Some(other) => self.registry.occupy(from, other),
             None => self.registry.set_draining(from),
@@ -461,8 +555,12 @@ impl Machine {
     fn serve_line(&mut self, now: Moment, pool: &str, out: &mut Vec<Action>) {
         let liveness = self.liveness();
         while self.waiting.has(pool) {
-            let Some(slot) = self.registry.take_idle(now, pool, liveness) else { return };
-            let Some(wish) = self.waiting.pop(pool) else { return self.registry.release(slot) };
+            let Some(slot) = self.registry.take_idle(now, pool, liveness) else {
+                return;
+            };
+            let Some(wish) = self.waiting.pop(pool) else {
+                return self.registry.release(slot);
+            };
             self.lease(now, slot, wish.client, wish.open, out);
         }
     }
@@ -519,7 +617,10 @@ impl Machine {
         self.memory.expire(now);
         self.waiting.expire(now, self.liveness());
         let silence = self.liveness() * 2;
-        let gone = self.registry.workers().filter(|(_, worker)| worker.pid == 0 && now.since(worker.heard_at) >= silence);
+        let gone = self
+            .registry
+            .workers()
+            .filter(|(_, worker)| worker.pid == 0 && now.since(worker.heard_at) >= silence);
         // A worker whose process cannot be watched from here is dead when it is silent; others die by their pidfd.
         for id in gone.map(|(id, _)| id).collect::<Vec<_>>() {
             self.bury(now, id, out);
@@ -536,7 +637,12 @@ impl Machine {
 
     /// Entries held, for the simulator: (registered, leases, waiting, remembered keys).
     pub fn held(&self) -> (usize, usize, usize, usize) {
-        (self.registry.len(), self.leases.len(), self.waiting.len(), self.memory.len())
+        (
+            self.registry.len(),
+            self.leases.len(),
+            self.waiting.len(),
+            self.memory.len(),
+        )
     }
 }
 

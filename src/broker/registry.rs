@@ -30,7 +30,6 @@ pub(super) struct Slot {
     in_line: bool,
 }
 
-
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     workers: BTreeMap<WorkerId, Worker>,
@@ -98,7 +97,12 @@ impl Registry {
             old
         } else {
             let old = worker.slots.insert(said.slot.number, from);
-            let slot = self.slots.entry(from).or_insert(Slot { id: said.slot, hit: None, draining: false, in_line: false });
+            let slot = self.slots.entry(from).or_insert(Slot {
+                id: said.slot,
+                hit: None,
+                draining: false,
+                in_line: false,
+            });
             slot.draining = said.draining;
             old
         };
@@ -111,11 +115,17 @@ impl Registry {
 
     /// Forgets a worker with all its slots; returns the Hits that they served.
     pub(super) fn forget_worker(&mut self, id: WorkerId) -> Vec<HitKey> {
-        let Some(worker) = self.workers.remove(&id) else { return Vec::new() };
+        let Some(worker) = self.workers.remove(&id) else {
+            return Vec::new();
+        };
         if let Some(control) = worker.control {
             self.controls.remove(&control);
         }
-        worker.slots.values().filter_map(|peer| self.slots.remove(peer)?.hit).collect()
+        worker
+            .slots
+            .values()
+            .filter_map(|peer| self.slots.remove(peer)?.hit)
+            .collect()
     }
 
     /// Forgets one slot; returns the Hit that it served.
@@ -138,7 +148,9 @@ impl Registry {
     pub(super) fn release(&mut self, peer: Peer) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         slot.hit = None;
-        let Some(worker) = self.workers.get(&slot.id.worker) else { return };
+        let Some(worker) = self.workers.get(&slot.id.worker) else {
+            return;
+        };
         if !slot.in_line {
             slot.in_line = true;
             self.idle.entry(worker.pool.clone()).or_default().push_back(peer);
@@ -152,7 +164,9 @@ impl Registry {
         let mut silent = Vec::new();
         let mut found = None;
         while let Some(peer) = line.pop_front() {
-            let Some(slot) = self.slots.get_mut(&peer) else { continue };
+            let Some(slot) = self.slots.get_mut(&peer) else {
+                continue;
+            };
             let worker = self.workers.get(&slot.id.worker);
             let usable = slot.hit.is_none() && !slot.draining && worker.is_some_and(|worker| !worker.draining);
             if usable && worker.is_some_and(|worker| now.since(worker.heard_at) >= liveness) {
@@ -194,7 +208,10 @@ impl Registry {
     }
 
     fn busy(&self, worker: &Worker) -> u32 {
-        let hits = worker.slots.values().filter(|peer| self.slots.get(peer).is_some_and(|slot| slot.hit.is_some()));
+        let hits = worker
+            .slots
+            .values()
+            .filter(|peer| self.slots.get(peer).is_some_and(|slot| slot.hit.is_some()));
         hits.count() as u32
     }
 

@@ -24,9 +24,23 @@ impl Wish {
     /// The OPEN without its bytes: a client sends again what its slot has not acknowledged.
     pub(super) fn new(now: Moment, client: Peer, open: &Open) -> Self {
         let ack = open.packet.ack;
-        let packet = Packet { ack, seq: 1, ..Packet::default() };
-        let open = Open { close_after: false, pool: open.pool.clone(), packet, ..*open };
-        Self { client, open, heard_at: now, ticket: 0 }
+        let packet = Packet {
+            ack,
+            seq: 1,
+            ..Packet::default()
+        };
+        let open = Open {
+            close_after: false,
+            pool: open.pool.clone(),
+            packet,
+            ..*open
+        };
+        Self {
+            client,
+            open,
+            heard_at: now,
+            ticket: 0,
+        }
     }
 }
 
@@ -59,13 +73,19 @@ impl Waiting {
         let head = line.front().map_or(self.next_ticket, |(ticket, _)| ticket - 1);
         wish.ticket = if first { head } else { self.next_ticket };
         let entry = (wish.ticket, wish.open.hit);
-        if first { line.push_front(entry) } else { line.push_back(entry) }
+        if first {
+            line.push_front(entry)
+        } else {
+            line.push_back(entry)
+        }
         self.wishes.insert(wish.open.hit, wish);
     }
 
     /// A waiting client has repeated its OPEN: it keeps its place. Returns whether it waits.
     pub(super) fn refresh(&mut self, mut wish: Wish) -> bool {
-        let Some(old) = self.wishes.get_mut(&wish.open.hit) else { return false };
+        let Some(old) = self.wishes.get_mut(&wish.open.hit) else {
+            return false;
+        };
         wish.ticket = old.ticket;
         *old = wish;
         true
@@ -94,7 +114,8 @@ impl Waiting {
     /// How many stand before this wish in its line.
     pub(super) fn ahead(&self, wish: &Wish) -> u32 {
         let line = self.lines.get(&wish.open.pool);
-        line.and_then(|line| line.binary_search(&(wish.ticket, wish.open.hit)).ok()).unwrap_or(0) as u32
+        line.and_then(|line| line.binary_search(&(wish.ticket, wish.open.hit)).ok())
+            .unwrap_or(0) as u32
     }
 
     /// Pools that somebody waits for.
@@ -156,7 +177,9 @@ impl Memory {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((key, until)) = self.order.pop_front() else { return };
+        let Some((key, until)) = self.order.pop_front() else {
+            return;
+        };
         // A key that was inserted again has a later entry of its own.
         if self.past.get(&key).is_some_and(|(_, latest)| *latest == until) {
             self.past.remove(&key);

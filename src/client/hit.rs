@@ -240,7 +240,11 @@ impl Hit {
 
     /// How many bytes of the current request may be written now; `None` if not even an empty one may begin.
     pub fn room(&self) -> Option<usize> {
-        if self.complete || self.outcome.is_some() { None } else { self.requests.room() }
+        if self.complete || self.outcome.is_some() {
+            None
+        } else {
+            self.requests.room()
+        }
     }
 
     /// Seq of the request that is written next or now.
@@ -276,16 +280,34 @@ impl Hit {
 
     /// Whether any request was written that has no full reply yet.
     pub const fn is_outstanding(&self) -> bool {
-        let written = if self.requests.is_mid_message() { self.requests.seq() } else { self.requests.seq() - 1 };
+        let written = if self.requests.is_mid_message() {
+            self.requests.seq()
+        } else {
+            self.requests.seq() - 1
+        };
         self.answered < written
     }
 
     /// What became of the requests.
     pub fn ledger(&self) -> Ledger {
-        let touched = if self.sent_at.is_some() { self.requests.last_touched() } else { 0 };
-        let started = self.closed.as_ref().map(|closed| closed.started).filter(|started| *started != u64::MAX);
-        let maybe = started.map_or(touched, |started| started.min(touched)).max(self.answered);
-        Ledger { answered: self.answered, maybe, exact: started.is_some() || maybe == self.answered }
+        let touched = if self.sent_at.is_some() {
+            self.requests.last_touched()
+        } else {
+            0
+        };
+        let started = self
+            .closed
+            .as_ref()
+            .map(|closed| closed.started)
+            .filter(|started| *started != u64::MAX);
+        let maybe = started
+            .map_or(touched, |started| started.min(touched))
+            .max(self.answered);
+        Ledger {
+            answered: self.answered,
+            maybe,
+            exact: started.is_some() || maybe == self.answered,
+        }
     }
 
     // What arrives.
@@ -314,7 +336,12 @@ impl Hit {
             Message::Closed(closed) if closed.hit == self.key && closed.attach <= self.attach => {
                 self.on_closed(now, closed);
             }
-            Message::Occupied { hit, attach, client, current } if hit == self.key => {
+            Message::Occupied {
+                hit,
+                attach,
+                client,
+                current,
+            } if hit == self.key => {
                 if (attach, client) == (self.attach, self.client) {
                     self.on_occupied(now, current);
                 }
@@ -378,7 +405,10 @@ impl Hit {
     fn on_data(&mut self, now: Moment, packet: &Packet) {
         self.slot_heard(now);
         let before = self.replies.next().0;
-        let taken = self.replies.on_packet(now, packet).and_then(|()| self.requests.on_ack(now, packet.ack, false));
+        let taken = self
+            .replies
+            .on_packet(now, packet)
+            .and_then(|()| self.requests.on_ack(now, packet.ack, false));
         let after = self.replies.next().0;
         if after > before {
             self.answered = after - 1;
@@ -430,7 +460,11 @@ impl Hit {
         if queued.attempt == self.attempt && self.phase == Phase::Opening {
             self.phase = Phase::Waiting;
         }
-        self.no_slot = NoSlot::Queued { ahead: queued.ahead, slots: queued.slots, busy: queued.busy };
+        self.no_slot = NoSlot::Queued {
+            ahead: queued.ahead,
+            slots: queued.slots,
+            busy: queued.busy,
+        };
     }
 
     fn on_full(&mut self, now: Moment, full: &Full) {
@@ -472,7 +506,10 @@ impl Hit {
         }
         if self.sent_at.is_some() {
             if self.slot.is_none() {
-                out.push(Message::Withdraw { hit: self.key, attempt: self.attempt });
+                out.push(Message::Withdraw {
+                    hit: self.key,
+                    attempt: self.attempt,
+                });
             }
             out.push(self.close(CloseReason::Abandoned));
         }
@@ -481,7 +518,12 @@ impl Hit {
 
     fn close(&mut self, reason: CloseReason) -> Message {
         let ack = self.replies.ack();
-        Message::Close(Close { hit: self.key, attach: self.attach, reason, ack })
+        Message::Close(Close {
+            hit: self.key,
+            attach: self.attach,
+            reason,
+            ack,
+        })
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -514,14 +556,26 @@ impl Hit {
         self.asked = self.asked.saturating_add(1);
         let sent_at = *self.sent_at.get_or_insert(now);
         if self.client != 0 {
-            return out.push(Message::Attach { hit: self.key, attach: self.attach, client: self.client });
+            return out.push(Message::Attach {
+                hit: self.key,
+                attach: self.attach,
+                client: self.client,
+            });
         }
         if self.phase != Phase::Waiting {
             self.attempt.0 = self.attempt.0.saturating_add(1);
         }
         let ack = self.replies.ack();
-        let packet = if first { self.requests.next_packet(now, ack) } else { None };
-        let nothing = Packet { ack, seq: 1, ..Packet::default() };
+        let packet = if first {
+            self.requests.next_packet(now, ack)
+        } else {
+            None
+        };
+        let nothing = Packet {
+            ack,
+            seq: 1,
+            ..Packet::default()
+        };
         out.push(Message::Open(Open {
             hit: self.key,
             attach: self.attach,
@@ -533,7 +587,10 @@ impl Hit {
             dir: self.dir,
             age_ms: u32::try_from(now.since(sent_at).as_millis()).unwrap_or(u32::MAX),
             ttl_ms: u32::try_from(self.config.ttl.as_millis()).unwrap_or(u32::MAX),
-            timeout_ms: self.config.timeout.map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX)),
+            timeout_ms: self
+                .config
+                .timeout
+                .map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX)),
             pool: self.config.pool.clone(),
             packet: packet.unwrap_or(nothing),
         }));
@@ -545,7 +602,10 @@ impl Hit {
         }
         if self.ask_at <= now {
             self.ask_at = now + self.config.interval / 4;
-            out.push(Message::Withdraw { hit: self.key, attempt: self.attempt });
+            out.push(Message::Withdraw {
+                hit: self.key,
+                attempt: self.attempt,
+            });
         }
     }
 
@@ -553,14 +613,27 @@ impl Hit {
         let (hit, attach, direction) = (self.key, self.attach, Direction::ToSlot);
         while self.requests.has_unsent() {
             let ack = self.replies.ack();
-            let Some(packet) = self.requests.next_packet(now, ack) else { break };
-            out.push(Message::Data(Data { hit, attach, direction, packet }));
+            let Some(packet) = self.requests.next_packet(now, ack) else {
+                break;
+            };
+            out.push(Message::Data(Data {
+                hit,
+                attach,
+                direction,
+                packet,
+            }));
         }
         if !self.is_finished()
             && let Some(gap) = self.replies.ack_due(now)
         {
             let ack = self.replies.ack();
-            out.push(Message::Ack(Ack { hit, attach, direction, gap, ack }));
+            out.push(Message::Ack(Ack {
+                hit,
+                attach,
+                direction,
+                gap,
+                ack,
+            }));
         }
     }
 
@@ -569,10 +642,18 @@ impl Hit {
             return;
         }
         let period = self.config.ttl / 3;
-        let period = if self.is_outstanding() { period.min(self.config.interval) } else { period };
+        let period = if self.is_outstanding() {
+            period.min(self.config.interval)
+        } else {
+            period
+        };
         self.keep_alive_at = now + period;
         let ack = self.replies.ack();
-        out.push(Message::KeepAlive { hit: self.key, attach: self.attach, ack });
+        out.push(Message::KeepAlive {
+            hit: self.key,
+            attach: self.attach,
+            ack,
+        });
     }
 
     fn is_finished(&self) -> bool {
@@ -633,7 +714,8 @@ impl Hit {
 
     fn deadline(&self) -> Option<Moment> {
         let timeout = self.config.timeout?;
-        self.is_outstanding().then(|| self.oldest_at + timeout + self.config.timeout_slack)
+        self.is_outstanding()
+            .then(|| self.oldest_at + timeout + self.config.timeout_slack)
     }
 
     fn is_past_deadline(&self, now: Moment) -> bool {

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use super::frame::{Command, FrameError, Frames, HEAD_BYTES, Head, Reader};
+use super::ids::Attach;
 use super::limits::HEADER_BYTES_MAX;
 use super::message::{
     Ack, Close, Closed, Data, Declined, Disconnect, Full, Goodbye, Heartbeat, Held, Lease, Message, Open, Opened, Pong,
@@ -42,7 +43,10 @@ impl Message {
         head.write(&mut out);
         let body = self.write_fields(&mut out);
         assert!(out.len() <= HEADER_BYTES_MAX, "a header frame of {} bytes", out.len());
-        Frames { header: out.into(), body }
+        Frames {
+            header: out.into(),
+            body,
+        }
     }
 
     /// Bytes after the head, for a message with a packet: these must not be allocated twice.
@@ -83,12 +87,12 @@ impl Message {
             Self::Closed(closed) => closed.write(out),
             Self::Ping { nonce } => out.extend_from_slice(&nonce.to_be_bytes()),
             Self::Pong(pong) => pong.write(out),
-            Self::Farewell
-            | Self::Withdraw { .. }
-            | Self::Withdrawn { .. }
-            | Self::Released { .. }
-            | Self::Attach { .. }
-            | Self::Occupied { .. } => {}
+            Self::Farewell | Self::Withdraw { .. } | Self::Withdrawn { .. } | Self::Released { .. } => {}
+            Self::Attach { client, .. } => out.extend_from_slice(&client.to_be_bytes()),
+            Self::Occupied { client, current, .. } => {
+                out.extend_from_slice(&client.to_be_bytes());
+                out.extend_from_slice(&current.0.to_be_bytes());
+            }
         }
         None
     }
@@ -100,9 +104,18 @@ impl Message {
     pub fn decode(header: &Bytes, body: Option<Bytes>) -> Result<Self, FrameError> {
         let head = Head::peek(header)?;
         head::check(&head)?;
-        let Head { command, hit, attach, attempt, .. } = head;
+        let Head {
+            command,
+            hit,
+            attach,
+            attempt,
+            ..
+        } = head;
         if body.is_some() && !matches!(command, Command::Open | Command::Lease | Command::Data) {
-            return Err(FrameError::Field { command, field: "second frame" });
+            return Err(FrameError::Field {
+                command,
+                field: "second frame",
+            });
         }
         let mut reader = Reader::new(command, header.get(HEAD_BYTES..).unwrap_or_default());
         let r = &mut reader;
@@ -123,11 +136,24 @@ impl Message {
             Command::Declined => Self::Declined(Declined::read(&head, r)?),
             Command::Released => Self::Released { hit },
             Command::Opened => Self::Opened(Opened::read(&head, r)?),
-            Command::Attach => Self::Attach { hit, attach },
-            Command::Occupied => Self::Occupied { hit, attach },
+            Command::Attach => Self::Attach {
+                hit,
+                attach,
+                client: r.u64()?,
+            },
+            Command::Occupied => Self::Occupied {
+                hit,
+                attach,
+                client: r.u64()?,
+                current: Attach(r.u32()?),
+            },
             Command::Data => Self::Data(Data::read(&head, r, header, body)?),
             Command::Ack => Self::Ack(Ack::read(&head, r)?),
-            Command::KeepAlive => Self::KeepAlive { hit, attach, ack: read_ack(r)? },
+            Command::KeepAlive => Self::KeepAlive {
+                hit,
+                attach,
+                ack: read_ack(r)?,
+            },
             Command::Working => Self::Working(Working::read(&head, r)?),
             Command::Close => Self::Close(Close::read(&head, r)?),
             Command::Closed => Self::Closed(Closed::read(&head, r)?),

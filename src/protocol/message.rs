@@ -27,22 +27,45 @@ pub enum Message {
     Open(Open),
     Full(Full),
     Queued(Queued),
-    Withdraw { hit: HitKey, attempt: Attempt },
-    Withdrawn { hit: HitKey, attempt: Attempt },
+    Withdraw {
+        hit: HitKey,
+        attempt: Attempt,
+    },
+    Withdrawn {
+        hit: HitKey,
+        attempt: Attempt,
+    },
     Held(Held),
     Lease(Lease),
     Declined(Declined),
-    Released { hit: HitKey },
+    Released {
+        hit: HitKey,
+    },
     Opened(Opened),
-    Attach { hit: HitKey, attach: Attach, client: u64 },
-    Occupied { hit: HitKey, attach: Attach, client: u64, current: Attach },
+    Attach {
+        hit: HitKey,
+        attach: Attach,
+        client: u64,
+    },
+    Occupied {
+        hit: HitKey,
+        attach: Attach,
+        client: u64,
+        current: Attach,
+    },
     Data(Data),
     Ack(Ack),
-    KeepAlive { hit: HitKey, attach: Attach, ack: AckPoint },
+    KeepAlive {
+        hit: HitKey,
+        attach: Attach,
+        ack: AckPoint,
+    },
     Working(Working),
     Close(Close),
     Closed(Closed),
-    Ping { nonce: u64 },
+    Ping {
+        nonce: u64,
+    },
     Pong(Pong),
 }
 

@@ -141,7 +141,11 @@ impl Sender {
     /// If `bytes` are more than [`room`](Self::room), or if the message has not room to begin: the caller's fault.
     pub fn write(&mut self, channel: Channel, bytes: Bytes, end: Option<Status>) {
         let room = self.room();
-        assert!(room.is_some_and(|room| bytes.len() <= room), "written beyond the credit: {} > {room:?}", bytes.len());
+        assert!(
+            room.is_some_and(|room| bytes.len() <= room),
+            "written beyond the credit: {} > {room:?}",
+            bytes.len()
+        );
         let mut rest = bytes;
         while rest.len() > CHUNK_BYTES_MAX {
             let first = rest.split_to(CHUNK_BYTES_MAX);
@@ -158,7 +162,15 @@ impl Sender {
             self.position += message_cost();
         }
         self.position += bytes.len() as u64;
-        let kept = Kept { offset, piece: Piece { seq, channel, bytes, end } };
+        let kept = Kept {
+            offset,
+            piece: Piece {
+                seq,
+                channel,
+                bytes,
+                end,
+            },
+        };
         self.next = kept.after();
         self.kept.push_back(kept);
     }
@@ -176,8 +188,16 @@ impl Sender {
             }
             bytes += length;
             let repeated = kept.after() <= self.furthest;
-            let end = if repeated && broken(Rule::LostEnd) { None } else { kept.piece.end };
-            segments.push(Segment { channel: kept.piece.channel, length: length as u32, end });
+            let end = if repeated && broken(Rule::LostEnd) {
+                None
+            } else {
+                kept.piece.end
+            };
+            segments.push(Segment {
+                channel: kept.piece.channel,
+                length: length as u32,
+                end,
+            });
         }
         let body = self.gather(segments.len(), bytes);
         self.sent += segments.len();
@@ -185,12 +205,21 @@ impl Sender {
             self.furthest = self.furthest.max(last.after());
         }
         self.sent_at = now;
-        Some(Packet { ack, seq, offset, segments, body })
+        Some(Packet {
+            ack,
+            seq,
+            offset,
+            segments,
+            body,
+        })
     }
 
     /// The bytes of the next `count` pieces, without a copy if there is one.
     fn gather(&self, count: usize, bytes: usize) -> Bytes {
-        let mut pieces = self.kept.range(self.sent..self.sent + count).map(|kept| &kept.piece.bytes);
+        let mut pieces = self
+            .kept
+            .range(self.sent..self.sent + count)
+            .map(|kept| &kept.piece.bytes);
         if count == 1 {
             return pieces.next().cloned().unwrap_or_default();
         }
@@ -206,9 +235,16 @@ impl Sender {
     pub fn on_ack(&mut self, now: Moment, ack: AckPoint, gap: bool) -> Result<(), Violation> {
         let point = (ack.seq, ack.offset);
         if point > self.furthest {
-            return Err(Violation::AckAhead { seq: ack.seq, offset: ack.offset });
+            return Err(Violation::AckAhead {
+                seq: ack.seq,
+                offset: ack.offset,
+            });
         }
-        self.limit = if broken(Rule::S1) { ack.limit } else { self.limit.max(ack.limit) };
+        self.limit = if broken(Rule::S1) {
+            ack.limit
+        } else {
+            self.limit.max(ack.limit)
+        };
         if point < self.acked && !broken(Rule::S1) {
             return Ok(());
         }
@@ -243,7 +279,11 @@ impl Sender {
 
     /// Last message of which a byte or its end was ever sent; one less than the first if none.
     pub const fn last_touched(&self) -> u64 {
-        if self.furthest.1 > 0 { self.furthest.0 } else { self.furthest.0 - 1 }
+        if self.furthest.1 > 0 {
+            self.furthest.0
+        } else {
+            self.furthest.0 - 1
+        }
     }
 
     /// Bytes held for repetition.
@@ -275,7 +315,11 @@ pub struct Receiver {
 impl Receiver {
     /// A stream whose first message is `first_seq`, with `window` bytes of credit ahead of the reader.
     pub fn new(first_seq: u64, window: u64, body_only: bool) -> Self {
-        let told = AckPoint { seq: first_seq, offset: 0, limit: window };
+        let told = AckPoint {
+            seq: first_seq,
+            offset: 0,
+            limit: window,
+        };
         Self {
             body_only,
             next: (first_seq, 0),
@@ -320,24 +364,39 @@ impl Receiver {
     fn on_segment(&mut self, at: (u64, u64), segment: Segment, mut bytes: Bytes) -> Result<(u64, u64), Violation> {
         let (seq, offset) = at;
         let end_offset = offset + bytes.len() as u64;
-        let after = if segment.end.is_some() { (seq + 1, 0) } else { (seq, end_offset) };
+        let after = if segment.end.is_some() {
+            (seq + 1, 0)
+        } else {
+            (seq, end_offset)
+        };
         if after <= self.next {
             return Ok(after);
         }
         if self.body_only && (segment.channel != Channel::Body || segment.end.is_some_and(|status| !status.is_ok())) {
             return Err(Violation::Channel);
         }
-        let known = if seq == self.next.0 { self.next.1.saturating_sub(offset) } else { 0 };
+        let known = if seq == self.next.0 {
+            self.next.1.saturating_sub(offset)
+        } else {
+            0
+        };
         let _ = bytes.split_to(bytes.len().min(known as usize));
         let begins = if self.next.1 == 0 { message_cost() } else { 0 };
         let position = self.position + begins + bytes.len() as u64;
         if position > self.told.limit && !broken(Rule::Credit) {
-            return Err(Violation::Credit { over: position - self.told.limit });
+            return Err(Violation::Credit {
+                over: position - self.told.limit,
+            });
         }
         self.position = position;
         self.next = after;
         if !bytes.is_empty() || segment.end.is_some() {
-            self.inbox.push_back(Piece { seq, channel: segment.channel, bytes, end: segment.end });
+            self.inbox.push_back(Piece {
+                seq,
+                channel: segment.channel,
+                bytes,
+                end: segment.end,
+            });
         }
         Ok(after)
     }
@@ -365,7 +424,11 @@ impl Receiver {
 
     /// What to tell the sender. The caller sends it.
     pub fn ack(&mut self) -> AckPoint {
-        self.told = AckPoint { seq: self.next.0, offset: self.next.1, limit: self.consumed + self.window };
+        self.told = AckPoint {
+            seq: self.next.0,
+            offset: self.next.1,
+            limit: self.consumed + self.window,
+        };
         self.ack_at = None;
         self.told
     }
@@ -398,7 +461,10 @@ impl Receiver {
 
     /// Pieces and bytes that the reader has not taken yet.
     pub fn waiting(&self) -> (usize, u64) {
-        (self.inbox.len(), self.inbox.iter().map(|piece| piece.bytes.len() as u64).sum())
+        (
+            self.inbox.len(),
+            self.inbox.iter().map(|piece| piece.bytes.len() as u64).sum(),
+        )
     }
 }
 

@@ -16,7 +16,9 @@ fn packet(sender: &mut Sender) -> Packet {
 }
 
 fn texts(receiver: &mut Receiver) -> Vec<(u64, Vec<u8>, bool)> {
-    std::iter::from_fn(|| receiver.take()).map(|p| (p.seq, p.bytes.to_vec(), p.end.is_some())).collect()
+    std::iter::from_fn(|| receiver.take())
+        .map(|p| (p.seq, p.bytes.to_vec(), p.end.is_some()))
+        .collect()
 }
 
 #[test]
@@ -29,7 +31,14 @@ fn several_small_messages_travel_in_one_packet() {
     assert!(!sender.has_unsent());
     receiver.on_packet(NOW, &packet).expect("within credit");
     assert_eq!(receiver.next(), (3, 3));
-    assert_eq!(texts(&mut receiver), [(1, b"one".to_vec(), true), (2, vec![], true), (3, b"thr".to_vec(), false)]);
+    assert_eq!(
+        texts(&mut receiver),
+        [
+            (1, b"one".to_vec(), true),
+            (2, vec![], true),
+            (3, b"thr".to_vec(), false)
+        ]
+    );
 }
 
 #[test]
@@ -50,12 +59,19 @@ fn packet_that_is_half_known_gives_its_new_half() {
     receiver.on_packet(NOW, &packet(&mut sender)).expect("within credit");
     let whole = Packet {
         seq: 1,
-        segments: vec![Segment { channel: Channel::Body, length: 4, end: Some(Status::Ok) }],
+        segments: vec![Segment {
+            channel: Channel::Body,
+            length: 4,
+            end: Some(Status::Ok),
+        }],
         body: body("abcd"),
         ..Packet::default()
     };
     receiver.on_packet(NOW, &whole).expect("within credit");
-    assert_eq!(texts(&mut receiver), [(1, b"ab".to_vec(), false), (1, b"cd".to_vec(), true)]);
+    assert_eq!(
+        texts(&mut receiver),
+        [(1, b"ab".to_vec(), false), (1, b"cd".to_vec(), true)]
+    );
 }
 
 #[test]
@@ -74,7 +90,11 @@ fn gap_is_reported_and_repaired_once() {
     let again = packet(&mut sender);
     assert_eq!(again.offset, big.len() as u64);
     sender.on_ack(NOW, ack, true).expect("true");
-    assert_eq!(packet(&mut sender).offset, 2 * big.len() as u64, "one loss rewinds once");
+    assert_eq!(
+        packet(&mut sender).offset,
+        2 * big.len() as u64,
+        "one loss rewinds once"
+    );
 }
 
 #[test]
@@ -106,8 +126,15 @@ fn acknowledgement_moves_forward_only() {
 fn acknowledging_what_was_not_sent_is_a_violation() {
     let (mut sender, _) = pair();
     sender.write(Channel::Body, body("x"), Some(Status::Ok));
-    let ahead = AckPoint { seq: 2, offset: 0, limit: 0 };
-    assert_eq!(sender.on_ack(NOW, ahead, false), Err(Violation::AckAhead { seq: 2, offset: 0 }));
+    let ahead = AckPoint {
+        seq: 2,
+        offset: 0,
+        limit: 0,
+    };
+    assert_eq!(
+        sender.on_ack(NOW, ahead, false),
+        Err(Violation::AckAhead { seq: 2, offset: 0 })
+    );
 }
 
 #[test]
@@ -126,7 +153,10 @@ fn bytes_beyond_the_credit_end_the_hit() {
     let mut sender = Sender::new(1, 10_000);
     let mut receiver = Receiver::new(1, 100, false);
     sender.write(Channel::Body, Bytes::from(vec![0; 37]), Some(Status::Ok));
-    assert_eq!(receiver.on_packet(NOW, &packet(&mut sender)), Err(Violation::Credit { over: 1 }));
+    assert_eq!(
+        receiver.on_packet(NOW, &packet(&mut sender)),
+        Err(Violation::Credit { over: 1 })
+    );
 }
 
 #[test]
@@ -140,7 +170,11 @@ fn credit_opens_only_as_the_reader_takes() {
     assert_eq!(receiver.ack_due(NOW), None);
     receiver.take();
     receiver.consumed(936, false);
-    assert_eq!(receiver.ack_due(NOW), Some(false), "credit has opened by more than a quarter");
+    assert_eq!(
+        receiver.ack_due(NOW),
+        Some(false),
+        "credit has opened by more than a quarter"
+    );
     sender.on_ack(NOW, receiver.ack(), false).expect("true");
     assert_eq!(sender.room(), Some(936));
 }

@@ -62,7 +62,12 @@ pub(super) struct Hit {
 
 impl Hit {
     pub(super) fn new(now: Moment, lease: &Lease, ttl: Duration, term: Term, dir: DirId) -> Self {
-        let ends = lease.packet.segments.iter().filter(|segment| segment.end.is_some()).count() as u64;
+        let ends = lease
+            .packet
+            .segments
+            .iter()
+            .filter(|segment| segment.end.is_some())
+            .count() as u64;
         Self {
             key: lease.hit,
             attach: lease.attach,
@@ -209,7 +214,8 @@ impl Hit {
                 _ => return,
             }
             if !note.is_empty() {
-                self.replies.write(Channel::Note, Bytes::copy_from_slice(note.as_bytes()), None);
+                self.replies
+                    .write(Channel::Note, Bytes::copy_from_slice(note.as_bytes()), None);
             }
             self.replies.write(Channel::Body, Bytes::new(), Some(*status));
         }
@@ -241,7 +247,11 @@ impl Hit {
                 stopping: false,
                 ended: None,
             });
-            return out.push(Action::Start { hit: self.key, seq, timeout: self.timeout });
+            return out.push(Action::Start {
+                hit: self.key,
+                seq,
+                timeout: self.timeout,
+            });
         }
     }
 
@@ -267,15 +277,28 @@ impl Hit {
         self.start_next(now, out);
         while self.replies.has_unsent() {
             let ack = self.requests.ack();
-            let Some(packet) = self.replies.next_packet(now, ack) else { break };
+            let Some(packet) = self.replies.next_packet(now, ack) else {
+                break;
+            };
             let (hit, attach) = (self.key, self.attach);
-            let data = Data { hit, attach, direction: Direction::ToClient, packet };
+            let data = Data {
+                hit,
+                attach,
+                direction: Direction::ToClient,
+                packet,
+            };
             out.push(Action::Send(Message::Data(data)));
         }
         if let Some(gap) = self.requests.ack_due(now) {
             let ack = self.requests.ack();
             let (hit, attach) = (self.key, self.attach);
-            out.push(Action::Send(Message::Ack(Ack { hit, attach, direction: Direction::ToClient, gap, ack })));
+            out.push(Action::Send(Message::Ack(Ack {
+                hit,
+                attach,
+                direction: Direction::ToClient,
+                gap,
+                ack,
+            })));
         }
     }
 
@@ -307,6 +330,13 @@ impl Hit {
 
     pub(super) fn closed(&self, reason: ClosedReason, note: String) -> Closed {
         let (hit, attach) = (self.key, self.attach);
-        Closed { hit, attach, reason, started: self.started, answered: self.answered, note }
+        Closed {
+            hit,
+            attach,
+            reason,
+            started: self.started,
+            answered: self.answered,
+            note,
+        }
     }
 }

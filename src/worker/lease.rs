@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Incarnation, SlotId, Term};
+use crate::protocol::ids::{Attach, Attempt, HitKey, Incarnation, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
     AckPoint, Channel, Closed, ClosedReason, DeclineReason, Declined, Goodbye, Lease, Message, Opened, Register,
@@ -150,7 +150,9 @@ impl Slot {
                 Ok(())
             }),
             Message::Ack(ack) => {
-                self.with_hit(now, ack.hit, ack.attach, out, |hit, _| hit.on_ack(now, ack.ack, ack.gap));
+                self.with_hit(now, ack.hit, ack.attach, out, |hit, _| {
+                    hit.on_ack(now, ack.ack, ack.gap)
+                });
             }
             Message::KeepAlive { hit, attach, ack } => self.with_hit(now, hit, attach, out, |hit, out| {
                 hit.on_ack(now, ack, false)?;
@@ -193,7 +195,10 @@ impl Slot {
     }
 
     fn on_lease(&mut self, now: Moment, lease: Lease, out: &mut Vec<Action>) {
-        let (term, dir) = self.broker.as_ref().map_or((Term(0), DirId::default()), |b| (b.term, b.dir));
+        // A lease that overtook REGISTERED comes again with the client's next OPEN.
+        let Some((term, dir)) = self.broker.as_ref().map(|broker| (broker.term, broker.dir)) else {
+            return;
+        };
         let known = match &mut self.state {
             State::Serving(hit) if hit.key == lease.hit => Some(hit),
             _ => None,
@@ -221,7 +226,12 @@ impl Slot {
         };
         if let Some(reason) = reason {
             let serving = self.serving().map(|(key, _)| key);
-            let declined = Declined { hit: lease.hit, attempt: lease.attempt, reason, serving };
+            let declined = Declined {
+                hit: lease.hit,
+                attempt: lease.attempt,
+                reason,
+                serving,
+            };
             return out.push(Action::Send(Message::Declined(declined)));
         }
         self.unreleased = None;
@@ -303,7 +313,12 @@ impl Slot {
             hit.heard(now);
         } else if occupied {
             let current = hit.attach;
-            return out.push(Action::Send(Message::Occupied { hit: key, attach, client, current }));
+            return out.push(Action::Send(Message::Occupied {
+                hit: key,
+                attach,
+                client,
+                current,
+            }));
         } else {
             hit.take_over(now, attach, client, out);
         }
@@ -383,7 +398,9 @@ impl Slot {
     }
 
     fn end_hit(&mut self, now: Moment, reason: ClosedReason, note: String, out: &mut Vec<Action>) {
-        let State::Serving(hit) = std::mem::replace(&mut self.state, State::Idle) else { return };
+        let State::Serving(hit) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
         let running = hit.is_running();
         self.state = State::Ending(hit, reason, note);
         if running {
@@ -394,7 +411,9 @@ impl Slot {
     }
 
     fn conclude(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let State::Ending(hit, reason, note) = std::mem::replace(&mut self.state, State::Idle) else { return };
+        let State::Ending(hit, reason, note) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
         out.push(Action::Clean);
         let closed = hit.closed(reason, note);
         self.ended.push_back(hit.key);
@@ -438,7 +457,10 @@ impl Slot {
             return;
         }
         self.goodbye_at = Some(now);
-        let goodbye = Goodbye { slot: self.me.slot, incarnation: self.me.incarnation };
+        let goodbye = Goodbye {
+            slot: self.me.slot,
+            incarnation: self.me.incarnation,
+        };
         out.push(Action::Send(Message::Goodbye(goodbye)));
     }
 

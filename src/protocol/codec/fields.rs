@@ -40,7 +40,11 @@ pub(super) fn read_enum<T: WireEnum>(reader: &mut Reader<'_>, field: &'static st
 
 /// Appends a text, led by its length in two bytes.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str, max: usize) {
-    assert!(text.len() <= max, "a text of {} bytes where {max} are allowed", text.len());
+    assert!(
+        text.len() <= max,
+        "a text of {} bytes where {max} are allowed",
+        text.len()
+    );
     out.extend_from_slice(&(text.len() as u16).to_be_bytes());
     out.extend_from_slice(text.as_bytes());
 }
@@ -54,7 +58,11 @@ pub(super) fn put_name(out: &mut Vec<u8>, name: &str) {
 /// Reads a name.
 pub(super) fn read_name(reader: &mut Reader<'_>, field: &'static str) -> Result<String, FrameError> {
     let name = reader.text(field, NAME_BYTES_MAX)?;
-    if is_name(&name) { Ok(name) } else { Err(reader.bad(field)) }
+    if is_name(&name) {
+        Ok(name)
+    } else {
+        Err(reader.bad(field))
+    }
 }
 
 /// Appends an explanation, as much of it as may travel.
@@ -69,7 +77,10 @@ pub(super) fn read_note(reader: &mut Reader<'_>) -> Result<String, FrameError> {
 
 /// The longest start of `text` of at most `max` bytes that ends between two characters.
 fn clip(text: &str, max: usize) -> &str {
-    let end = (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=max.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     text.get(..end).unwrap_or_default()
 }
 
@@ -81,7 +92,10 @@ pub(super) fn put_slot(out: &mut Vec<u8>, slot: SlotId) {
 
 /// Reads a worker and the number of its slot.
 pub(super) fn read_slot(reader: &mut Reader<'_>) -> Result<SlotId, FrameError> {
-    Ok(SlotId { worker: WorkerId(reader.u32()?), number: reader.u32()? })
+    Ok(SlotId {
+        worker: WorkerId(reader.u32()?),
+        number: reader.u32()?,
+    })
 }
 
 /// Appends an acknowledgement.
@@ -93,7 +107,11 @@ pub(super) fn put_ack(out: &mut Vec<u8>, ack: &AckPoint) {
 
 /// Reads an acknowledgement.
 pub(super) fn read_ack(reader: &mut Reader<'_>) -> Result<AckPoint, FrameError> {
-    Ok(AckPoint { seq: reader.u64()?, offset: reader.u64()?, limit: reader.u64()? })
+    Ok(AckPoint {
+        seq: reader.u64()?,
+        offset: reader.u64()?,
+        limit: reader.u64()?,
+    })
 }
 
 /// Reads a count of things that take at least `each` bytes, so that the list may be allocated before it is read.
@@ -104,7 +122,11 @@ pub(super) fn read_count(
     each: usize,
 ) -> Result<usize, FrameError> {
     let count = usize::from(reader.u16()?);
-    if count > max || count > reader.left() / each { Err(reader.bad(field)) } else { Ok(count) }
+    if count > max || count > reader.left() / each {
+        Err(reader.bad(field))
+    } else {
+        Ok(count)
+    }
 }
 
 /// Appends a count.

@@ -20,10 +20,22 @@ struct Shape {
 }
 
 const fn shape(command: Command) -> Shape {
-    let none = Shape { flags: 0, hit: Some(false), attach: false, attempt: false };
-    let hit = Shape { hit: Some(true), ..none };
+    let none = Shape {
+        flags: 0,
+        hit: Some(false),
+        attach: false,
+        attempt: false,
+    };
+    let hit = Shape {
+        hit: Some(true),
+        ..none
+    };
     match command {
-        Command::Register => Shape { flags: FLAG_JOURNAL | FLAG_VOTES | FLAG_DRAINING, hit: None, ..none },
+        Command::Register => Shape {
+            flags: FLAG_JOURNAL | FLAG_VOTES | FLAG_DRAINING,
+            hit: None,
+            ..none
+        },
         Command::Registered
         | Command::Heartbeat
         | Command::Goodbye
@@ -31,11 +43,23 @@ const fn shape(command: Command) -> Shape {
         | Command::Disconnect
         | Command::Ping
         | Command::Pong => none,
-        Command::Open => {
-            Shape { flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME, attach: true, attempt: true, ..hit }
-        }
-        Command::Lease => Shape { flags: FLAG_CLOSE_AFTER | FLAG_RESUME, attach: true, attempt: true, ..hit },
-        Command::Opened => Shape { attach: true, attempt: true, ..hit },
+        Command::Open => Shape {
+            flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME,
+            attach: true,
+            attempt: true,
+            ..hit
+        },
+        Command::Lease => Shape {
+            flags: FLAG_CLOSE_AFTER | FLAG_RESUME,
+            attach: true,
+            attempt: true,
+            ..hit
+        },
+        Command::Opened => Shape {
+            attach: true,
+            attempt: true,
+            ..hit
+        },
         Command::Full
         | Command::Queued
         | Command::Withdraw
@@ -46,16 +70,33 @@ const fn shape(command: Command) -> Shape {
         Command::Attach | Command::Occupied | Command::KeepAlive | Command::Close | Command::Closed => {
             Shape { attach: true, ..hit }
         }
-        Command::Data => Shape { flags: FLAG_TO_SLOT, attach: true, ..hit },
-        Command::Ack => Shape { flags: FLAG_TO_SLOT | FLAG_GAP, attach: true, ..hit },
-        Command::Working => Shape { flags: FLAG_PROGRESS, attach: true, ..hit },
+        Command::Data => Shape {
+            flags: FLAG_TO_SLOT,
+            attach: true,
+            ..hit
+        },
+        Command::Ack => Shape {
+            flags: FLAG_TO_SLOT | FLAG_GAP,
+            attach: true,
+            ..hit
+        },
+        Command::Working => Shape {
+            flags: FLAG_PROGRESS,
+            attach: true,
+            ..hit
+        },
     }
 }
 
 /// Refuses a head that uses what its command does not.
 pub(super) fn check(head: &Head) -> Result<(), FrameError> {
     let shape = shape(head.command);
-    let bad = |field| Err(FrameError::Field { command: head.command, field });
+    let bad = |field| {
+        Err(FrameError::Field {
+            command: head.command,
+            field,
+        })
+    };
     if head.flags & !shape.flags != 0 {
         return bad("flags");
     }
@@ -73,7 +114,10 @@ pub(super) fn check(head: &Head) -> Result<(), FrameError> {
 
 /// The bits whose condition holds.
 fn bits<const N: usize>(flags: [(bool, u8); N]) -> u8 {
-    flags.into_iter().filter(|(holds, _)| *holds).fold(0, |all, (_, flag)| all | flag)
+    flags
+        .into_iter()
+        .filter(|(holds, _)| *holds)
+        .fold(0, |all, (_, flag)| all | flag)
 }
 
 impl Message {
@@ -82,8 +126,18 @@ impl Message {
         let (none, no_attach, no_attempt) = (HitKey::default(), Attach::default(), Attempt::default());
         let (command, flags, hit, attach, attempt) = match self {
             Self::Register(m) => {
-                let flags = bits([(m.journal, FLAG_JOURNAL), (m.votes, FLAG_VOTES), (m.draining, FLAG_DRAINING)]);
-                (Command::Register, flags, m.hit.unwrap_or_default(), no_attach, no_attempt)
+                let flags = bits([
+                    (m.journal, FLAG_JOURNAL),
+                    (m.votes, FLAG_VOTES),
+                    (m.draining, FLAG_DRAINING),
+                ]);
+                (
+                    Command::Register,
+                    flags,
+                    m.hit.unwrap_or_default(),
+                    no_attach,
+                    no_attempt,
+                )
             }
             Self::Registered(_) => (Command::Registered, 0, none, no_attach, no_attempt),
             Self::Heartbeat(_) => (Command::Heartbeat, 0, none, no_attach, no_attempt),
@@ -93,7 +147,11 @@ impl Message {
             Self::Ping { .. } => (Command::Ping, 0, none, no_attach, no_attempt),
             Self::Pong(_) => (Command::Pong, 0, none, no_attach, no_attempt),
             Self::Open(m) => {
-                let flags = bits([(m.queue, FLAG_QUEUE), (m.close_after, FLAG_CLOSE_AFTER), (m.resume, FLAG_RESUME)]);
+                let flags = bits([
+                    (m.queue, FLAG_QUEUE),
+                    (m.close_after, FLAG_CLOSE_AFTER),
+                    (m.resume, FLAG_RESUME),
+                ]);
                 (Command::Open, flags, m.hit, m.attach, m.attempt)
             }
             Self::Lease(m) => {
@@ -108,23 +166,33 @@ impl Message {
             Self::Held(m) => (Command::Held, 0, m.hit, no_attach, m.attempt),
             Self::Declined(m) => (Command::Declined, 0, m.hit, no_attach, m.attempt),
             Self::Released { hit } => (Command::Released, 0, *hit, no_attach, no_attempt),
-            Self::Attach { hit, attach } => (Command::Attach, 0, *hit, *attach, no_attempt),
-            Self::Occupied { hit, attach } => (Command::Occupied, 0, *hit, *attach, no_attempt),
+            Self::Attach { hit, attach, .. } => (Command::Attach, 0, *hit, *attach, no_attempt),
+            Self::Occupied { hit, attach, .. } => (Command::Occupied, 0, *hit, *attach, no_attempt),
             Self::KeepAlive { hit, attach, .. } => (Command::KeepAlive, 0, *hit, *attach, no_attempt),
-            Self::Data(Data { hit, attach, direction, .. }) => {
-                (Command::Data, to_slot(*direction), *hit, *attach, no_attempt)
-            }
+            Self::Data(Data {
+                hit, attach, direction, ..
+            }) => (Command::Data, to_slot(*direction), *hit, *attach, no_attempt),
             Self::Ack(m) => {
                 let flags = to_slot(m.direction) | bits([(m.gap, FLAG_GAP)]);
                 (Command::Ack, flags, m.hit, m.attach, no_attempt)
             }
-            Self::Working(m) => {
-                (Command::Working, bits([(m.progress.is_some(), FLAG_PROGRESS)]), m.hit, m.attach, no_attempt)
-            }
+            Self::Working(m) => (
+                Command::Working,
+                bits([(m.progress.is_some(), FLAG_PROGRESS)]),
+                m.hit,
+                m.attach,
+                no_attempt,
+            ),
             Self::Close(m) => (Command::Close, 0, m.hit, m.attach, no_attempt),
             Self::Closed(m) => (Command::Closed, 0, m.hit, m.attach, no_attempt),
         };
-        Head { command, flags, hit, attach, attempt }
+        Head {
+            command,
+            flags,
+            hit,
+            attach,
+            attempt,
+        }
     }
 }
 

@@ -7,7 +7,11 @@ use crate::protocol::frame::{FLAG_GAP, FLAG_PROGRESS, FrameError, Head, Reader};
 use crate::protocol::message::{Ack, Close, Closed, Data, Direction, Packet, Progress, Working};
 
 const fn direction(head: &Head) -> Direction {
-    if head.goes_to_slot() { Direction::ToSlot } else { Direction::ToClient }
+    if head.goes_to_slot() {
+        Direction::ToSlot
+    } else {
+        Direction::ToClient
+    }
 }
 
 impl Data {
@@ -18,7 +22,12 @@ impl Data {
         second: Option<Bytes>,
     ) -> Result<Self, FrameError> {
         let packet = Packet::read(head.command, reader, header, second)?;
-        Ok(Self { hit: head.hit, attach: head.attach, direction: direction(head), packet })
+        Ok(Self {
+            hit: head.hit,
+            attach: head.attach,
+            direction: direction(head),
+            packet,
+        })
     }
 }
 
@@ -62,7 +71,11 @@ impl Working {
             progress: if head.flags & FLAG_PROGRESS == 0 {
                 None
             } else {
-                Some(Progress { done: reader.u64()?, total: reader.u64()?, note: read_note(reader)? })
+                Some(Progress {
+                    done: reader.u64()?,
+                    total: reader.u64()?,
+                    note: read_note(reader)?,
+                })
             },
         })
     }
@@ -77,7 +90,12 @@ impl Close {
 
     pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
         let reason = read_enum(reader, "reason")?;
-        Ok(Self { hit: head.hit, attach: head.attach, reason, ack: read_ack(reader)? })
+        Ok(Self {
+            hit: head.hit,
+            attach: head.attach,
+            reason,
+            ack: read_ack(reader)?,
+        })
     }
 }
 

@@ -99,9 +99,20 @@ impl Full {
         // A hint takes at least the length and one byte of its name, and four bytes.
         let count = read_count(reader, "hint count", HINTS_MAX, 7)?;
         let hints = (0..count)
-            .map(|_| Ok(Hint { host: read_name(reader, "host")?, idle: reader.u32()? }))
+            .map(|_| {
+                Ok(Hint {
+                    host: read_name(reader, "host")?,
+                    idle: reader.u32()?,
+                })
+            })
             .collect::<Result<_, FrameError>>()?;
-        Ok(Self { hit: head.hit, attempt: head.attempt, reason, term, hints })
+        Ok(Self {
+            hit: head.hit,
+            attempt: head.attempt,
+            reason,
+            term,
+            hints,
+        })
     }
 }
 
@@ -148,7 +159,11 @@ impl Held {
 impl Declined {
     /// reason u8, serving 16 bytes (zero: none).
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        assert_ne!(self.serving.map(HitKey::is_none), Some(true), "a slot that serves the absent Hit");
+        assert_ne!(
+            self.serving.map(HitKey::is_none),
+            Some(true),
+            "a slot that serves the absent Hit"
+        );
         out.push(self.reason as u8);
         out.extend_from_slice(self.serving.unwrap_or_default().as_bytes());
     }
@@ -156,13 +171,19 @@ impl Declined {
     pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
         let reason = read_enum(reader, "reason")?;
         let serving = Some(HitKey::from_bytes(reader.array()?)).filter(|hit| !hit.is_none());
-        Ok(Self { hit: head.hit, attempt: head.attempt, reason, serving })
+        Ok(Self {
+            hit: head.hit,
+            attempt: head.attempt,
+            reason,
+            serving,
+        })
     }
 }
 
 impl Opened {
-    /// term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, host name, count u16, endpoints as texts.
+    /// client u64, term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, host name, count u16, endpoints as texts.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.client.to_be_bytes());
         out.extend_from_slice(&self.term.0.to_be_bytes());
         out.extend_from_slice(&self.dir.0);
         put_slot(out, self.slot);
@@ -180,6 +201,7 @@ impl Opened {
             hit: head.hit,
             attach: head.attach,
             attempt: head.attempt,
+            client: reader.u64()?,
             term: Term(reader.u64()?),
             dir: DirId(reader.array()?),
             slot: read_slot(reader)?,
@@ -188,7 +210,9 @@ impl Opened {
             host: read_name(reader, "host")?,
             endpoints: {
                 let count = read_count(reader, "endpoint count", ENDPOINTS_MAX, 2)?;
-                (0..count).map(|_| reader.text("endpoint", ENDPOINT_BYTES_MAX)).collect::<Result<_, _>>()?
+                (0..count)
+                    .map(|_| reader.text("endpoint", ENDPOINT_BYTES_MAX))
+                    .collect::<Result<_, _>>()?
             },
         })
     }

@@ -41,7 +41,11 @@ impl Packet {
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Option<Bytes> {
         let total: u64 = self.segments.iter().map(|segment| u64::from(segment.length)).sum();
         assert_eq!(total, self.body.len() as u64, "the segments are not the body");
-        assert!(self.body.len() <= CHUNK_BYTES_MAX, "a chunk of {} bytes", self.body.len());
+        assert!(
+            self.body.len() <= CHUNK_BYTES_MAX,
+            "a chunk of {} bytes",
+            self.body.len()
+        );
         put_ack(out, &self.ack);
         out.extend_from_slice(&self.seq.to_be_bytes());
         out.extend_from_slice(&self.offset.to_be_bytes());
@@ -87,9 +91,18 @@ impl Packet {
         }
         let body = read_body(reader, header, second)?;
         match (total as usize, body.len()) {
-            (told, came) if told > came => Err(FrameError::Short { command: Some(command), missing: told - came }),
+            (told, came) if told > came => Err(FrameError::Short {
+                command: Some(command),
+                missing: told - came,
+            }),
             (told, came) if told < came => Err(FrameError::Trailing(command, came - told)),
-            _ => Ok(Self { ack, seq, offset, segments, body }),
+            _ => Ok(Self {
+                ack,
+                seq,
+                offset,
+                segments,
+                body,
+            }),
         }
     }
 }
@@ -132,6 +145,10 @@ impl Segment {
             (false, 0) => None,
             (false, _) => return Err("status"),
         };
-        Ok(Self { channel, length: u32::from_be_bytes([l0, l1, l2, l3]), end })
+        Ok(Self {
+            channel,
+            length: u32::from_be_bytes([l0, l1, l2, l3]),
+            end,
+        })
     }
 }

@@ -37,7 +37,17 @@ impl Pong {
         let version = reader.text("version", NAME_BYTES_MAX)?;
         let count = read_count(reader, "worker count", PONG_WORKERS_MAX, WORKER_BYTES_MIN)?;
         let workers = (0..count).map(|_| PongWorker::read(reader)).collect::<Result<_, _>>()?;
-        Ok(Self { nonce, host, pid, term, uptime_ms, version, queued, workers_total, workers })
+        Ok(Self {
+            nonce,
+            host,
+            pid,
+            term,
+            uptime_ms,
+            version,
+            queued,
+            workers_total,
+            workers,
+        })
     }
 }
 
@@ -59,6 +69,14 @@ impl PongWorker {
             WORKER_DRAINING => true,
             _ => return Err(reader.bad("worker flags")),
         };
-        Ok(Self { worker, pid, pool: read_name(reader, "pool")?, slots, busy, silent_ms, draining })
+        Ok(Self {
+            worker,
+            pid,
+            pool: read_name(reader, "pool")?,
+            slots,
+            busy,
+            silent_ms,
+            draining,
+        })
     }
 }

@@ -8,7 +8,11 @@ use crate::protocol::message::{Goodbye, Heartbeat, Register, Registered};
 impl Register {
     /// worker u32, slot u32, incarnation u64, pid u32, slots u32, pool name.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        assert_ne!(self.hit.map(HitKey::is_none), Some(true), "a slot that serves the absent Hit");
+        assert_ne!(
+            self.hit.map(HitKey::is_none),
+            Some(true),
+            "a slot that serves the absent Hit"
+        );
         put_slot(out, self.slot);
         out.extend_from_slice(&self.incarnation.0.to_be_bytes());
         out.extend_from_slice(&self.pid.to_be_bytes());
@@ -60,7 +64,10 @@ impl Heartbeat {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
-        Ok(Self { term: Term(reader.u64()?), beat: reader.u64()? })
+        Ok(Self {
+            term: Term(reader.u64()?),
+            beat: reader.u64()?,
+        })
     }
 }
 
@@ -72,6 +79,9 @@ impl Goodbye {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
-        Ok(Self { slot: read_slot(reader)?, incarnation: Incarnation(reader.u64()?) })
+        Ok(Self {
+            slot: read_slot(reader)?,
+            incarnation: Incarnation(reader.u64()?),
+        })
     }
 }
