@@ -1,0 +1,40 @@
+//! Proof that the simulator can fail: with one rule broken, a seed notices.
+#![cfg(debug_assertions)]
+
+use zhit::protocol::mutation::{Rule, break_rule};
+
+use crate::run::run_seed;
+
+/// Seeds within which a broken rule must be noticed.
+const SEEDS: u64 = 1000;
+
+fn a_seed_notices(rule: Rule) {
+    break_rule(Some(rule));
+    let found = (0..SEEDS).find_map(|seed| run_seed(seed).err().map(|broken| (seed, broken)));
+    break_rule(None);
+    let Some((seed, broken)) = found else {
+        panic!("{rule:?} is broken, and {SEEDS} seeds did not notice")
+    };
+    let detail: String = broken.detail.chars().take(300).collect();
+    println!("{rule:?}: found by seed {seed}: {}: {detail}", broken.invariant);
+}
+
+macro_rules! noticed {
+    ($($name:ident: $rule:ident),+ $(,)?) => { $(
+        #[test]
+        fn $name() {
+            a_seed_notices(Rule::$rule);
+        }
+    )+ };
+}
+
+noticed! {
+    credit_ignored_is_noticed: Credit,
+    s1_broken_is_noticed: S1,
+    s2_broken_is_noticed: S2,
+    o1_broken_is_noticed: O1,
+    o6_broken_is_noticed: O6,
+    o8_broken_is_noticed: O8,
+    a_lost_end_is_noticed: LostEnd,
+    a_double_lease_is_noticed: DoubleLease,
+}

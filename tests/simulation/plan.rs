@@ -1,0 +1,314 @@
+//! What a seed means: who takes part, what each does, and which faults happen when. The same for the clean run and for
+//! every mutation.
+
+use std::time::Duration;
+
+use zhit::protocol::Moment;
+
+use crate::rng::Rng;
+
+/// Longest that the network holds a message back. Shorter than two livenesses, which is how long a broker remembers a
+/// key at the least.
+const LATE_MAX_MS: u64 = 4500;
+
+/// How the network treats messages until it heals.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    /// Percent of the messages that are lost, repeated, and held back.
+    pub(crate) loss: f64,
+    pub(crate) repeat: f64,
+    pub(crate) late: f64,
+    /// How long a message is held back at most.
+    pub(crate) late_max: Duration,
+    /// Messages of one link keep their order.
+    pub(crate) in_order: bool,
+}
+
+/// One worker process.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerPlan {
+    pub(crate) id: u32,
+    pub(crate) pool: usize,
+    pub(crate) slots: u32,
+    /// The broker can watch its process.
+    pub(crate) watched: bool,
+    pub(crate) starts_at: Moment,
+    pub(crate) dies_at: Option<Moment>,
+    pub(crate) drains_at: Option<Moment>,
+    pub(crate) grace: Duration,
+}
+
+/// One client process.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientPlan {
+    /// Which Hit.
+    pub(crate) hit: usize,
+    /// It takes a Hit over that another opened.
+    pub(crate) attaches: bool,
+    pub(crate) pool: usize,
+    pub(crate) starts_at: Moment,
+    pub(crate) wait: Duration,
+    pub(crate) ttl: Duration,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) one_shot: bool,
+    /// Bytes of each request.
+    pub(crate) requests: Vec<u64>,
+    /// Most bytes of one write, and the time between two.
+    pub(crate) bite: u64,
+    pub(crate) pace: Duration,
+    /// Time between two requests.
+    pub(crate) pause: Duration,
+    /// Most bytes of a reply taken at once, and the time between two; `None`: at once and everything.
+    pub(crate) reads: Option<(u64, Duration)>,
+    pub(crate) crashes_at: Option<Moment>,
+    pub(crate) abandons_at: Option<Moment>,
+}
+
+/// A time in which no message to or from a party arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// Client or, if false, slot; by its number.
+    pub(crate) client: bool,
+    pub(crate) index: usize,
+    pub(crate) from: Moment,
+    pub(crate) until: Moment,
+}
+
+/// What a seed means.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) network: Network,
+    /// When the faults stop.
+    pub(crate) heals_at: Moment,
+    pub(crate) workers: Vec<WorkerPlan>,
+    pub(crate) clients: Vec<ClientPlan>,
+    pub(crate) cuts: Vec<Cut>,
+    /// Connections that break and come back under another name.
+    pub(crate) reconnects: Vec<(Moment, bool, usize)>,
+    /// When the broker dies, and how long until the next one serves.
+    pub(crate) broker_deaths: Vec<(Moment, Duration)>,
+}
+
+/// Which bodies a seed has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bodies {
+    Small,
+    Mixed,
+    /// Thousands of empty requests.
+    Flood,
+    /// Several MiB each.
+    Big,
+    /// One small request that rides with its OPEN.
+    OneShot,
+}
+
+fn at(rng: &mut Rng, from_ms: u64, until_ms: u64) -> Moment {
+    Moment::ZERO + rng.millis(from_ms..until_ms)
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::of([seed, 1, 1]);
+        let bodies = rng.pick(&[
+            (45, Bodies::Small),
+            (25, Bodies::Mixed),
+            (10, Bodies::Flood),
+            (5, Bodies::Big),
+            (15, Bodies::OneShot),
+        ]);
+        let heals_at = at(&mut rng, 3000, 12_000);
+        let pools = rng.within(1..3) as usize;
+        let workers = plan_workers(&mut rng, pools);
+        let clients = plan_clients(&mut rng, bodies, pools);
+        let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
+        let mut network = plan_network(&mut rng);
+        let broker_deaths = plan_broker_deaths(&mut rng, &mut network);
+        let mut cuts = Vec::new();
+        let mut reconnects = Vec::new();
+        let parties = (0..clients.len()).map(|index| (true, index));
+        for (client, index) in parties.chain((0..slots as usize).map(|index| (false, index))) {
+            let (from, length) = (at(&mut rng, 0, 8000), rng.millis(200..6000));
+            if broker_deaths.is_empty() && rng.chance(10.0) {
+                let until = from + length;
+                cuts.push(Cut {
+                    client,
+                    index,
+                    from,
+                    until,
+                });
+            }
+            if rng.chance(8.0) {
+                reconnects.push((at(&mut rng, 100, 8000), client, index));
+            }
+        }
+        Self {
+            seed,
+            network,
+            heals_at,
+            workers,
+            clients,
+            cuts,
+            reconnects,
+            broker_deaths,
+        }
+    }
+}
+
+fn plan_network(rng: &mut Rng) -> Network {
+    let (lossy, late) = rng.pick(&[
+        (15, (false, false)),
+        (35, (true, false)),
+        (20, (false, true)),
+        (30, (true, true)),
+    ]);
+    let tenths = |rng: &mut Rng, most: u64| rng.within(1..most * 10) as f64 / 10.0;
+    Network {
+        loss: if lossy { tenths(rng, 20) } else { 0.0 },
+        repeat: if lossy { tenths(rng, 15) } else { 0.0 },
+        late: if late { tenths(rng, 20) } else { 0.0 },
+        late_max: rng.millis(50..LATE_MAX_MS),
+        in_order: rng.chance(30.0),
+    }
+}
+
+/// A broker's death is survived only as far as what it knew comes again by itself; what a lost REGISTER or a stale
+/// message of the old connection would do then is for the journals of a later issue (rules O3, O4). So nothing is lost
+/// in such a seed but what was under way to the broker.
+fn plan_broker_deaths(rng: &mut Rng, network: &mut Network) -> Vec<(Moment, Duration)> {
+    if !rng.chance(12.0) {
+        return Vec::new();
+    }
+    (network.loss, network.repeat, network.late, network.in_order) = (0.0, 0.0, 0.0, true);
+    vec![(at(rng, 200, 8000), rng.millis(5..700))]
+}
+
+fn plan_workers(rng: &mut Rng, pools: usize) -> Vec<WorkerPlan> {
+    let mut workers = Vec::new();
+    for id in 1..=rng.within(1..4) as u32 {
+        let starts_at = if rng.chance(80.0) {
+            Moment::ZERO
+        } else {
+            at(rng, 0, 5000)
+        };
+        let dies_at = rng.chance(12.0).then(|| at(rng, 300, 9000));
+        let first = WorkerPlan {
+            id,
+            pool: rng.within(0..pools as u64) as usize,
+            slots: rng.within(1..4) as u32,
+            watched: rng.chance(85.0),
+            starts_at,
+            dies_at,
+            drains_at: rng.chance(10.0).then(|| at(rng, 300, 9000)),
+            grace: rng.millis(100..6000),
+        };
+        let again = dies_at.filter(|_| rng.chance(60.0));
+        workers.push(first.clone());
+        if let Some(died_at) = again {
+            // The id is free again: a new process takes it.
+            workers.push(WorkerPlan {
+                starts_at: died_at.max(starts_at) + rng.millis(1..3000),
+                dies_at: None,
+                drains_at: None,
+                ..first
+            });
+        }
+    }
+    workers
+}
+
+fn plan_clients(rng: &mut Rng, bodies: Bodies, pools: usize) -> Vec<ClientPlan> {
+    let most = match bodies {
+        Bodies::Small | Bodies::OneShot => 9,
+        Bodies::Mixed => 6,
+        Bodies::Flood => 3,
+        Bodies::Big => 2,
+    };
+    let mut clients = Vec::new();
+    for hit in 0..rng.within(1..most) as usize {
+        let opener = plan_client(rng, bodies, hit, pools);
+        let next_at = opener.crashes_at.unwrap_or_else(|| at(rng, 0, 8000));
+        let share = if opener.crashes_at.is_some() { 75.0 } else { 6.0 };
+        let successors = if !rng.chance(share) {
+            0
+        } else if rng.chance(20.0) {
+            2
+        } else {
+            1
+        };
+        clients.push(opener.clone());
+        for _ in 0..successors {
+            let mut next = plan_client(rng, bodies, hit, pools);
+            (next.attaches, next.one_shot, next.pool) = (true, false, opener.pool);
+            next.starts_at = next_at + rng.millis(0..4000);
+            next.wait = rng.millis(3000..9000);
+            next.crashes_at = next.crashes_at.map(|_| next.starts_at + rng.millis(500..8000));
+            clients.push(next);
+        }
+    }
+    clients
+}
+
+fn plan_client(rng: &mut Rng, bodies: Bodies, hit: usize, pools: usize) -> ClientPlan {
+    let starts_at = at(rng, 0, 4000);
+    let requests = plan_requests(rng, bodies);
+    let total: u64 = requests.iter().sum();
+    let wait = if rng.chance(40.0) {
+        rng.millis(100..2000)
+    } else {
+        rng.millis(2000..8000)
+    };
+    let slow = rng.chance(30.0);
+    // However slow, writing and reading a body take some seconds at most.
+    let bite = (total / rng.within(5..100)).max(1).max(total / 2000);
+    let steps = total / bite + 1;
+    let pace = rng.micros(1..4_000_000 / steps);
+    let reads = rng.chance(40.0).then(|| {
+        let bite = if bodies == Bodies::Big {
+            rng.within(100_000..2_000_000)
+        } else {
+            rng.within(100..100_000).max(total / 200)
+        };
+        (bite, rng.micros(1..20_000))
+    });
+    ClientPlan {
+        hit,
+        attaches: false,
+        pool: rng.within(0..pools as u64) as usize,
+        starts_at,
+        wait,
+        ttl: rng.millis(4000..15_000),
+        timeout: rng.chance(10.0).then(|| rng.millis(200..5000)),
+        one_shot: bodies == Bodies::OneShot,
+        bite: if slow { bite } else { u64::MAX },
+        pace: if slow { pace } else { Duration::ZERO },
+        pause: if requests.len() > 10 || rng.chance(60.0) {
+            Duration::ZERO
+        } else {
+            rng.millis(1..7000) / (requests.len() as u32 + 1)
+        },
+        reads,
+        requests,
+        crashes_at: rng.chance(15.0).then(|| starts_at + rng.millis(1..4000)),
+        abandons_at: rng.chance(7.0).then(|| starts_at + rng.millis(1..4000)),
+    }
+}
+
+fn plan_requests(rng: &mut Rng, bodies: Bodies) -> Vec<u64> {
+    let count = match bodies {
+        Bodies::OneShot => 1,
+        Bodies::Flood => rng.within(500..2500),
+        Bodies::Big => rng.within(1..4),
+        Bodies::Small => rng.within(0..12),
+        Bodies::Mixed => rng.within(1..10),
+    };
+    let mut length = || match bodies {
+        Bodies::OneShot | Bodies::Small => rng.pick(&[(1, 0..1), (4, 1..200), (1, 200..20_000)].map(|(w, r)| (w, (r.start, r.end)))),
+        Bodies::Flood => rng.pick(&[(15, (0, 1)), (1, (1, 40))]),
+        Bodies::Big => (1_000_000, 7_000_000),
+        Bodies::Mixed => rng.pick(&[(1, (0, 1)), (3, (1, 5000)), (4, (5000, 300_000))]),
+    };
+    let ranges: Vec<(u64, u64)> = (0..count).map(|_| length()).collect();
+    ranges.into_iter().map(|(from, to)| rng.within(from..to)).collect()
+}

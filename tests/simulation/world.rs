@@ -1,0 +1,437 @@
+//! The world of a seed: a clock, an event heap, the parties and the network between them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use zhit::broker::machine as broker;
+use zhit::protocol::frame::{Command, Frames, Head};
+use zhit::protocol::limits::{INTERVAL, LIVENESS};
+use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term};
+
+use crate::credit::Credit;
+use crate::invariants::{Books, Broken, Verdict, hold};
+use crate::network::Links;
+use crate::nodes::{Alarm, BrokerNode, ClientNode, SlotNode, WorkerNode};
+use crate::plan::Plan;
+use crate::rng::{Rng, mix};
+use crate::trace::{Trace, message_text, number_of};
+
+/// How long after the network has healed everything must have finished.
+const FINISH_WITHIN: Duration = Duration::from_secs(120);
+
+/// A party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Node {
+    Broker,
+    Control(usize),
+    Slot(usize),
+    Client(usize),
+}
+
+/// What happens.
+#[derive(Debug)]
+pub(crate) enum Event {
+    ToBroker { from: u32, life: u32, frames: Frames },
+    ToPeer { to: u32, frames: Frames },
+    /// A machine's deadline.
+    Tick(Node),
+    /// A handler, a writer or a reader goes on; a control thread says what it says each interval.
+    Step(Node),
+    Heal,
+    BrokerDies,
+    BrokerStarts,
+    WorkerStarts(usize),
+    WorkerDies(usize),
+    /// The broker's pidfd of this process becomes readable.
+    DeathSeen(usize),
+    WorkerDrains(usize),
+    GraceOver(usize),
+    ClientStarts(usize),
+    ClientCrashes(usize),
+    ClientAbandons(usize),
+    Reconnects(Node),
+}
+
+/// The heap's entry: by time, then in the order of their making.
+struct Entry(Moment, u64, Event);
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+/// What a seed that kept all promises did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) events: u64,
+    pub(crate) hash: u64,
+    pub(crate) ended_at: Moment,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) now: Moment,
+    pub(crate) plan: Plan,
+    heap: BinaryHeap<Reverse<Entry>>,
+    made: u64,
+    /// Messages under way that are no heartbeats.
+    flying: u32,
+    pub(crate) rng: Rng,
+    pub(crate) links: Links,
+    /// Whose connection has which number.
+    addresses: Vec<Node>,
+    pub(crate) broker: BrokerNode,
+    pub(crate) workers: Vec<WorkerNode>,
+    pub(crate) slots: Vec<SlotNode>,
+    pub(crate) clients: Vec<ClientNode>,
+    pub(crate) books: Books,
+    pub(crate) credit: Credit,
+    pub(crate) trace: Trace,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, told: bool) -> Self {
+        let seed = plan.seed;
+        let links = Links::new(plan.network.clone(), plan.cuts.clone(), Rng::of([seed, 2, 2]));
+        let key = |hit: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&(mix(seed) | 1).to_be_bytes());
+            bytes[14..].copy_from_slice(&(hit as u16).to_be_bytes());
+            HitKey::from_bytes(bytes)
+        };
+        let clients = plan.clients.iter().enumerate();
+        let clients: Vec<_> = clients
+            .map(|(index, client)| ClientNode::new(client.clone(), index, key(client.hit)))
+            .collect();
+        let workers = plan.workers.iter().enumerate();
+        let workers: Vec<_> = workers.map(|(index, worker)| WorkerNode::new(worker.clone(), index)).collect();
+        let books = Books::new(plan.clients.iter().map(|client| (client.requests.clone(), client.attaches)));
+        let mut world = Self {
+            now: Moment::ZERO,
+            heap: BinaryHeap::new(),
+            made: 0,
+            flying: 0,
+            rng: Rng::of([seed, 3, 3]),
+            links,
+            addresses: Vec::new(),
+            broker: BrokerNode::default(),
+            workers,
+            slots: Vec::new(),
+            clients,
+            books,
+            credit: Credit::default(),
+            trace: Trace::new(told),
+            plan,
+        };
+        world.schedule_plan();
+        world
+    }
+
+    fn schedule_plan(&mut self) {
+        let plan = self.plan.clone();
+        let heals_at = plan.heals_at;
+        self.push(Moment::ZERO, Event::BrokerStarts);
+        self.push(heals_at, Event::Heal);
+        for (index, worker) in plan.workers.iter().enumerate() {
+            self.push(worker.starts_at, Event::WorkerStarts(index));
+            self.push_fault(worker.dies_at, Event::WorkerDies(index));
+            self.push_fault(worker.drains_at, Event::WorkerDrains(index));
+        }
+        for (index, client) in plan.clients.iter().enumerate() {
+            self.push(client.starts_at, Event::ClientStarts(index));
+            self.push_fault(client.crashes_at, Event::ClientCrashes(index));
+            self.push_fault(client.abandons_at, Event::ClientAbandons(index));
+        }
+        for (at, is_client, index) in plan.reconnects {
+            let node = if is_client { Node::Client(index) } else { Node::Slot(index) };
+            self.push_fault(Some(at), Event::Reconnects(node));
+        }
+        for (at, down) in plan.broker_deaths {
+            if at < heals_at {
+                self.push(at, Event::BrokerDies);
+                self.push(at + down, Event::BrokerStarts);
+            }
+        }
+    }
+
+    fn push_fault(&mut self, at: Option<Moment>, event: Event) {
+        if let Some(at) = at.filter(|at| *at < self.plan.heals_at) {
+            self.push(at, event);
+        }
+    }
+
+    pub(crate) fn push(&mut self, at: Moment, event: Event) {
+        self.made += 1;
+        self.heap.push(Reverse(Entry(at, self.made, event)));
+    }
+
+    /// Runs until everything has finished.
+    pub(crate) fn run(&mut self) -> Result<Summary, Broken> {
+        let mut events = 0;
+        while let Some(Reverse(Entry(at, _, event))) = self.heap.pop() {
+            self.now = at;
+            events += 1;
+            let asks = matches!(event, Event::Tick(Node::Broker));
+            self.on_event(event)?;
+            if asks && at > self.plan.heals_at {
+                if self.is_quiet() {
+                    break;
+                }
+                let late = at.since(self.plan.heals_at) > FINISH_WITHIN;
+                hold(!late, "after healing everything finishes", || self.who_is_busy())?;
+            }
+        }
+        for client in &self.clients {
+            client.check(&self.books)?;
+        }
+        Ok(Summary {
+            events,
+            hash: self.trace.hash(),
+            ended_at: self.now,
+        })
+    }
+
+    fn is_quiet(&self) -> bool {
+        let clients = self.clients.iter().all(ClientNode::is_finished);
+        let slots = self.slots.iter().filter(|slot| slot.is_alive);
+        let mut idle = slots.map(|slot| slot.machine.serving().is_none() && slot.handler.is_none());
+        let broker = self.broker.machine.as_ref().map(broker::Machine::held);
+        let starting = self.workers.iter().any(|worker| worker.plan.starts_at > self.now);
+        let at_rest = broker.is_some_and(|(_, leases, waiting, _)| leases == 0 && waiting == 0);
+        self.flying == 0 && clients && idle.all(|idle| idle) && at_rest && !starting
+    }
+
+    fn who_is_busy(&self) -> String {
+        let clients = self.clients.iter().filter(|client| !client.is_finished());
+        let clients: Vec<_> = clients.map(|client| (client.index, client.plan.hit, &client.machine)).collect();
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_alive);
+        let slots: Vec<_> = slots
+            .filter(|(_, slot)| slot.machine.serving().is_some() || slot.handler.is_some())
+            .map(|(index, slot)| (index, &slot.machine, &slot.handler))
+            .collect();
+        let broker = self.broker.machine.as_ref().map(broker::Machine::held);
+        let under_way = self.flying;
+        format!("clients {clients:#?}\nslots {slots:#?}\nbroker (registered, leases, waiting, remembered) {broker:?}\nunder way {under_way}")
+    }
+
+    pub(crate) fn note(&mut self, words: impl FnOnce() -> String) {
+        let made = self.made;
+        self.trace.note(self.now, [made, 0], words);
+    }
+
+    fn on_event(&mut self, event: Event) -> Verdict {
+        match event {
+            Event::ToBroker { from, life, frames } => {
+                self.landed(&frames);
+                self.broker_receives(from, life, &frames)
+            }
+            Event::ToPeer { to, frames } => {
+                self.landed(&frames);
+                self.peer_receives(to, &frames)
+            }
+            Event::Tick(node) => self.on_tick(node),
+            Event::Step(node) => self.on_step(node),
+            fault => self.on_fault(fault),
+        }
+    }
+
+    fn on_tick(&mut self, node: Node) -> Verdict {
+        let now = self.now;
+        let Some(alarm) = self.alarm(node).filter(|alarm| alarm.at == Some(now)) else {
+            return Ok(());
+        };
+        alarm.at = None;
+        let again = alarm.ticks.0 == now;
+        alarm.ticks = (now, if again { alarm.ticks.1 + 1 } else { 0 });
+        let spins = alarm.ticks.1 > 20;
+        hold(!spins, "a tick moves the deadline", || format!("{node:?} at {now:?}"))?;
+        match node {
+            Node::Broker => self.with_broker(|machine, now, out| machine.on_tick(now, out)),
+            Node::Slot(index) => self.with_slot(index, |machine, now, out| machine.on_tick(now, out)),
+            Node::Client(index) => self.with_client(index, |machine, now, out| machine.on_tick(now, out)),
+            Node::Control(_) => Ok(()),
+        }
+    }
+
+    fn alarm(&mut self, node: Node) -> Option<&mut Alarm> {
+        match node {
+            Node::Broker => Some(&mut self.broker.alarm),
+            Node::Slot(index) => Some(&mut self.slots[index].alarm),
+            Node::Client(index) => Some(&mut self.clients[index].alarm),
+            Node::Control(_) => None,
+        }
+    }
+
+    /// Wakes a machine at its next deadline.
+    pub(crate) fn arm(&mut self, node: Node, deadline: Option<Moment>) {
+        let now = self.now;
+        let at = deadline.filter(|at| at.as_micros() < u64::MAX / 2).map(|at| at.max(now));
+        let Some(alarm) = self.alarm(node) else { return };
+        if alarm.at == at {
+            return;
+        }
+        alarm.at = at;
+        if let Some(at) = at {
+            self.push(at, Event::Tick(node));
+        }
+    }
+
+    // Messages.
+
+    /// A connection under a new number.
+    pub(crate) fn connect(&mut self, node: Node) -> u32 {
+        self.addresses.push(node);
+        self.addresses.len() as u32
+    }
+
+    fn address_of(&self, node: Node) -> u32 {
+        match node {
+            Node::Broker => 0,
+            Node::Control(index) => self.workers[index].address,
+            Node::Slot(index) => self.slots[index].address,
+            Node::Client(index) => self.clients[index].address,
+        }
+    }
+
+    fn is_cut(&self, node: Node) -> bool {
+        let party = match node {
+            Node::Client(index) => Some((true, index)),
+            Node::Slot(index) => Some((false, index)),
+            _ => None,
+        };
+        self.links.is_cut(self.now, party)
+    }
+
+    fn landed(&mut self, frames: &Frames) {
+        if counts(frames) {
+            self.flying -= 1;
+        }
+    }
+
+    /// Sends a message to the broker; false if there is none.
+    pub(crate) fn send_to_broker(&mut self, node: Node, message: &Message) -> Result<bool, Broken> {
+        self.credit.on_sent(message)?;
+        if self.broker.machine.is_none() {
+            self.note(|| format!("{node:?} has no broker for {}", message_text(message)));
+            return Ok(false);
+        }
+        let (from, life) = (self.address_of(node), self.broker.life);
+        let frames = message.encode();
+        self.transmit(node, (from, true), frames, |frames| Event::ToBroker { from, life, frames });
+        Ok(true)
+    }
+
+    /// The broker sends to a connection.
+    pub(crate) fn send_to_peer(&mut self, peer: Peer, frames: Frames) {
+        let to = address_of(peer);
+        let Some(node) = self.addresses.get(to as usize - 1).copied() else {
+            return;
+        };
+        self.transmit(node, (to, false), frames, |frames| Event::ToPeer { to, frames });
+    }
+
+    fn transmit(&mut self, node: Node, link: (u32, bool), frames: Frames, event: impl Fn(Frames) -> Event) {
+        let arrivals = self.links.arrivals(self.now, link);
+        if self.is_cut(node) || arrivals[0].is_none() {
+            let way = if link.1 { "from" } else { "to" };
+            return self.note(|| format!("lost {way} {node:?}: {}", frames_text(&frames)));
+        }
+        for at in arrivals.into_iter().flatten() {
+            self.flying += u32::from(counts(&frames));
+            self.push(at, event(frames.clone()));
+        }
+    }
+
+    fn broker_receives(&mut self, from: u32, life: u32, frames: &Frames) -> Verdict {
+        let node = self.addresses[from as usize - 1];
+        let number = number_of(&frames.header);
+        if life != self.broker.life || self.broker.machine.is_none() {
+            self.trace.note(self.now, [1, number], || format!("gone with its broker: {}", frames_text(frames)));
+            return Ok(());
+        }
+        self.trace.note(self.now, [2, number], || format!("{node:?} -> broker: {}", frames_text(frames)));
+        let (Some(peer), Ok(head)) = (peer_of(from), Head::peek(&frames.header)) else {
+            return hold(false, "what is sent can be read", || frames_text(frames));
+        };
+        if !head.command.is_routed() {
+            let message = decode(frames)?;
+            return self.with_broker(|machine, now, out| machine.on_message(now, peer, message, out));
+        }
+        let mut to = None;
+        self.with_broker(|machine, now, out| to = machine.route(now, peer, head, out))?;
+        if let Some(to) = to {
+            self.send_to_peer(to, frames.clone());
+        }
+        Ok(())
+    }
+
+    fn peer_receives(&mut self, to: u32, frames: &Frames) -> Verdict {
+        let node = self.addresses[to as usize - 1];
+        let number = number_of(&frames.header);
+        if self.address_of(node) != to {
+            self.trace.note(self.now, [3, number], || format!("{node:?} has left that connection: {}", frames_text(frames)));
+            return Ok(());
+        }
+        self.trace.note(self.now, [4, number], || format!("broker -> {node:?}: {}", frames_text(frames)));
+        let message = decode(frames)?;
+        self.credit.on_received(&message);
+        match node {
+            Node::Broker => Ok(()),
+            Node::Control(index) => self.control_receives(index, &message),
+            Node::Slot(index) => self.with_slot(index, |machine, now, out| machine.on_message(now, message, out)),
+            Node::Client(index) => self.with_client(index, |machine, now, out| machine.on_message(now, message, out)),
+        }
+    }
+
+    /// A broker with the next term.
+    pub(crate) fn new_broker(&self) -> broker::Machine {
+        let config = broker::Config {
+            host: "sim".to_owned(),
+            pid: 1,
+            term: Term(u64::from(self.broker.life)),
+            dir: DirId([7; 16]),
+            version: "0".to_owned(),
+            interval: INTERVAL,
+            liveness: LIVENESS,
+        };
+        broker::Machine::new(self.now, config)
+    }
+}
+
+fn counts(frames: &Frames) -> bool {
+    Head::peek(&frames.header).is_ok_and(|head| head.command != Command::Heartbeat)
+}
+
+fn decode(frames: &Frames) -> Result<Message, Broken> {
+    Message::decode(&frames.header, frames.body.clone()).map_err(|error| Broken {
+        invariant: "what is sent can be read",
+        detail: error.to_string(),
+    })
+}
+
+fn frames_text(frames: &Frames) -> String {
+    decode(frames).map_or_else(|broken| broken.detail, |message| message_text(&message))
+}
+
+fn peer_of(address: u32) -> Option<Peer> {
+    let [a, b, c, d] = address.to_be_bytes();
+    Peer::from_routing_id(&[0, a, b, c, d])
+}
+
+fn address_of(peer: Peer) -> u32 {
+    let id = peer.routing_id();
+    id.iter().fold(0, |all, byte| (all << 8) | u32::from(*byte))
+}
