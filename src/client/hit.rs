@@ -155,7 +155,6 @@ pub struct Hit {
     oldest_at: Moment,
     closed: Option<Closed>,
     outcome: Option<Outcome>,
-    ticked_at: Moment,
 }
 
 impl Hit {
@@ -186,7 +185,6 @@ impl Hit {
             oldest_at: now,
             closed: None,
             outcome: None,
-            ticked_at: now,
             config,
         }
     }
@@ -670,12 +668,14 @@ impl Hit {
 
     /// Time has passed. An early or repeated tick does nothing.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Message>) {
-        if now.since(self.ticked_at) > self.config.interval * 2 {
-            // Rule A3: who stood still himself restarts his clocks before he judges others. His own wait, ttl and
-            // deadline are promises to his user and go on.
+        if self
+            .next_deadline()
+            .is_some_and(|at| now.since(at) > self.config.interval)
+        {
+            // Rule A3: who stood still himself restarts his clocks before he judges others; he has, if he comes more
+            // than an interval after his own deadline. His own wait and deadline are promises to his user and go on.
             self.slot_heard(now);
         }
-        self.ticked_at = now;
         match self.phase {
             Phase::Opening | Phase::Waiting if now.since(self.started_at) >= self.config.wait => {
                 self.give_up_waiting(now);

@@ -85,7 +85,6 @@ pub struct Slot {
     ended: VecDeque<HitKey>,
     interval: Duration,
     liveness: u32,
-    ticked_at: Option<Moment>,
 }
 
 impl Slot {
@@ -103,7 +102,6 @@ impl Slot {
             ended: VecDeque::new(),
             interval,
             liveness,
-            ticked_at: None,
         }
     }
 
@@ -484,9 +482,9 @@ impl Slot {
 
     /// Time has passed. An early or repeated tick does nothing.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
-        // Rule A3: who stood still himself restarts his clocks before he judges others.
-        let stood_still = self.ticked_at.is_some_and(|at| now.since(at) > self.interval * 2);
-        self.ticked_at = Some(now);
+        // Rule A3: who stood still himself restarts his clocks before he judges others. He has, if he comes more than
+        // an interval after his own deadline.
+        let stood_still = self.next_deadline().is_some_and(|at| now.since(at) > self.interval);
         if let State::Serving(hit) = &mut self.state {
             if stood_still {
                 hit.heard(now);
