@@ -13,7 +13,7 @@ use std::io::IsTerminal as _;
 use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-pub use texts::{Example, FILES, HANDLER_ENVIRONMENT, environment, examples};
+pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_ENVIRONMENT, examples};
 use values::{Span, choice, interval, name, span, span_or_zero, ttl};
 
 use crate::builtin::Builtin;
@@ -43,6 +43,12 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// Where help shows the flags that say when silence means something: after those of the command.
+const TIMING_LATE: usize = 100;
+
+/// Where help shows the flags that every command has: last.
+const PLACE_LAST: usize = 200;
+
 /// Leases one worker thread to a client for a whole unit of work
 ///
 /// A Hit is a unit of work that stays on one thread: zhit leases a slot, one thread of a worker, to a client, and each
@@ -65,10 +71,10 @@ struct Cli {
 #[derive(Debug, Args)]
 struct PlaceArgs {
     /// Name of this host [default: the hostname]
-    #[arg(long, global = true, value_name = "NAME", env = "ZHIT_HOST", hide_env_values = true, value_parser = name)]
+    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", env = "ZHIT_HOST", hide_env_values = true, value_parser = name)]
     host: Option<String>,
     /// Name of the cluster
-    #[arg(long, global = true, value_name = "NAME", default_value = "default", value_parser = name)]
+    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", default_value = "default", value_parser = name)]
     cluster: String,
 }
 
@@ -101,15 +107,15 @@ enum Role {
 struct TimingArgs {
     /// Period of heartbeats
     #[arg(long, value_name = "D", default_value_t = Span(limits::INTERVAL), value_parser = interval)]
-    #[arg(hide_short_help = true)]
+    #[arg(hide_short_help = true, display_order = TIMING_LATE)]
     interval: Span,
     /// Heartbeats that may be missed before a peer counts as gone
     #[arg(long, value_name = "N", default_value_t = limits::LIVENESS)]
-    #[arg(hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(hide_short_help = true, display_order = TIMING_LATE, value_parser = clap::value_parser!(u32).range(1..=1000))]
     liveness: u32,
     /// Silence that is tolerated while work is outstanding
     #[arg(long, value_name = "D", default_value_t = Span(limits::PATIENCE), value_parser = span)]
-    #[arg(hide_short_help = true)]
+    #[arg(hide_short_help = true, display_order = TIMING_LATE)]
     patience: Span,
 }
 

@@ -78,20 +78,15 @@ pub fn examples(command: &str) -> &'static [Example] {
     }
 }
 
-/// The variables that a command reads, with what each does.
-pub fn environment(command: &str) -> Vec<(&'static str, &'static str)> {
-    let mut all = vec![
-        ("ZHIT_HOST", "name of this host, unless --host says it"),
-        (
-            "ZHIT_RUNTIME_DIR",
-            "where locks and sockets live, instead of /tmp/zhit-UID",
-        ),
-    ];
-    if matches!(command, "zhit" | "client" | "ping" | "broker" | "worker") {
-        all.push(("NO_COLOR", "if set and not empty, nothing is coloured"));
-    }
-    all
-}
+/// The variables that every command reads, with what each does.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("ZHIT_HOST", "name of this host, unless --host says it"),
+    (
+        "ZHIT_RUNTIME_DIR",
+        "where locks and sockets live, instead of /tmp/zhit-UID",
+    ),
+    ("NO_COLOR", "if set and not empty, nothing is coloured"),
+];
 
 /// The variables that a worker sets for the program that it runs.
 pub const HANDLER_ENVIRONMENT: &[(&str, &str)] = &[
