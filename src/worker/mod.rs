@@ -1,0 +1,4 @@
+//! The worker's room: what a slot runs for a Hit, and where.
+
+pub mod handler;
+pub mod scratch;
