@@ -4,6 +4,7 @@
 //!
 //! - roles: [`broker`], [`worker`], [`client`]
 //! - what they share: [`builtin`], [`options`], [`exit`]
+//! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
 //! - [`cli`] alone knows the command line
 
@@ -11,7 +12,10 @@ pub mod broker;
 pub mod builtin;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod exit;
+pub mod mapped;
+pub mod net;
 pub mod options;
 pub mod protocol;
 pub mod worker;
