@@ -3,5 +3,8 @@
 //! The rooms, and which way imports point:
 //!
 //! - [`protocol`] is pure: frames, messages, ids, limits and the stream machine of both ends.
+//! - [`net`] is the only door to libzmq; [`clock`] the only one to the clock.
 
+pub mod clock;
+pub mod net;
 pub mod protocol;
