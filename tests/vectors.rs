@@ -18,8 +18,8 @@ use std::sync::Once;
 use bytes::Bytes;
 use describe::{describe, from_hex, hex, short_hex};
 use samples::{data, large_samples, samples, whole};
-use zhit::protocol::frame::{FrameError, Frames, HEAD_BYTES};
-use zhit::protocol::limits::{CHUNK_BYTES_MAX, INLINE_BYTES_MAX};
+use zhit::protocol::frame::{Command, FrameError, Frames, HEAD_BYTES};
+use zhit::protocol::limits::{self, CHUNK_BYTES_MAX, INLINE_BYTES_MAX};
 use zhit::protocol::message::{Direction, Message};
 
 const PREAMBLE: &str = "\
@@ -27,7 +27,8 @@ const PREAMBLE: &str = "\
 #
 # Each block is one message. `header` is the header frame, `body` the second frame if there is one, both hexadecimal;
 # `5a * 8193` stands for 8193 times that byte. The other lines are the fields in the order in which they travel, numbers
-# in decimal unless led by 0x, texts quoted. Encoding the fields gives the frames; decoding the frames gives the fields.
+# in decimal unless led by 0x, texts quoted; `bytes` is left out if there are none. Encoding the fields gives the
+# frames; decoding the frames gives the fields. `X + Y` in a header stands for both in a row.
 # Blocks named INVALID.* are frames that must be refused; `error` says why.
 #
 # Written by: ZHIT_VECTORS_WRITE=1 cargo test --test vectors
@@ -189,7 +190,8 @@ fn describe_invalid(invalid: &Invalid) -> String {
             )
         }
     };
-    format!("header = {header}\n{body}error = {}\n", kind(&error))
+    let text = format!("header = {header}\n{body}error = {}\n", kind(&error));
+    text.replace(" \n", "\n")
 }
 
 fn written() -> String {
@@ -297,4 +299,49 @@ fn the_file_is_what_would_be_written() {
         "{} is stale; run: ZHIT_VECTORS_WRITE=1 cargo test --test vectors",
         path().display()
     );
+}
+
+const DOCUMENT: &str = include_str!("../docs/protocol.md");
+
+#[test]
+fn the_document_has_every_command_with_its_number() {
+    for command in Command::ALL {
+        let (number, name) = (*command as u8, format!("{command:?}").to_uppercase());
+        assert!(
+            DOCUMENT.contains(&format!("\n| `{number:#04x}` | {name} |")),
+            "{name} in the table"
+        );
+        assert!(
+            DOCUMENT.contains(&format!(". {name} ({number:#04x})\n")),
+            "{name} as a heading"
+        );
+    }
+}
+
+#[test]
+fn the_document_has_the_limits_as_they_are() {
+    let expected: [(&str, u64); 15] = [
+        ("HEADER_BYTES_MAX", limits::HEADER_BYTES_MAX as u64),
+        ("FRAME_BYTES_MAX", limits::FRAME_BYTES_MAX as u64),
+        ("CHUNK_BYTES_MAX", CHUNK_BYTES_MAX as u64),
+        ("INLINE_BYTES_MAX", INLINE_BYTES_MAX as u64),
+        ("SEGMENTS_MAX", limits::SEGMENTS_MAX as u64),
+        ("NAME_BYTES_MAX", limits::NAME_BYTES_MAX as u64),
+        ("NOTE_BYTES_MAX", limits::NOTE_BYTES_MAX as u64),
+        ("ENDPOINTS_MAX", limits::ENDPOINTS_MAX as u64),
+        ("ENDPOINT_BYTES_MAX", limits::ENDPOINT_BYTES_MAX as u64),
+        ("HINTS_MAX", limits::HINTS_MAX as u64),
+        ("PONG_WORKERS_MAX", limits::PONG_WORKERS_MAX as u64),
+        ("ROUTING_ID_BYTES_MAX", limits::ROUTING_ID_BYTES_MAX as u64),
+        ("MESSAGE_COST_BYTES", limits::MESSAGE_COST_BYTES),
+        ("FIRST_CREDIT_BYTES", limits::FIRST_CREDIT_BYTES),
+        ("WINDOW_BYTES", limits::WINDOW_BYTES),
+    ];
+    let plain = DOCUMENT.replace(',', "");
+    for (name, value) in expected {
+        assert!(
+            plain.contains(&format!("\n| `{name}` | {value} |")),
+            "{name} is {value}"
+        );
+    }
 }

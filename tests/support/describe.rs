@@ -79,7 +79,11 @@ impl Lines {
                 ),
             );
         }
-        self.add("bytes", short_hex(&packet.body))
+        if packet.body.is_empty() {
+            self
+        } else {
+            self.add("bytes", short_hex(&packet.body))
+        }
     }
 }
 
