@@ -160,6 +160,8 @@ impl Command {
 pub const FLAG_TO_SLOT: u8 = 0x01;
 /// ACK: something is missing; send again from here.
 pub const FLAG_GAP: u8 = 0x02;
+/// WORKING: carries the handler's own progress.
+pub const FLAG_PROGRESS: u8 = 0x01;
 /// OPEN: wait in line if nothing is idle.
 pub const FLAG_QUEUE: u8 = 0x01;
 /// OPEN, LEASE: end the Hit once the request that this packet completes is answered.
@@ -195,10 +197,16 @@ impl Head {
     /// [`FrameError`] when the frame is too short, too long or not of this protocol and version.
     pub fn peek(frame: &[u8]) -> Result<Self, FrameError> {
         if frame.len() > HEADER_BYTES_MAX {
-            return Err(FrameError::TooLarge { frames: 1, bytes: frame.len() });
+            return Err(FrameError::TooLarge {
+                frames: 1,
+                bytes: frame.len(),
+            });
         }
         let Some((head, _)) = frame.split_first_chunk::<HEAD_BYTES>() else {
-            return Err(FrameError::Short { command: None, missing: HEAD_BYTES - frame.len() });
+            return Err(FrameError::Short {
+                command: None,
+                missing: HEAD_BYTES - frame.len(),
+            });
         };
         let [m0, m1, version, number, flags, r0, r1, r2, rest @ ..] = *head;
         if [m0, m1] != MAGIC {
@@ -209,7 +217,10 @@ impl Head {
         }
         let command = Command::from_wire(number).ok_or(FrameError::UnknownCommand(number))?;
         if [r0, r1, r2] != [0; 3] {
-            return Err(FrameError::Field { command, field: "reserved bytes" });
+            return Err(FrameError::Field {
+                command,
+                field: "reserved bytes",
+            });
         }
         let mut reader = Reader::new(command, &rest);
         Ok(Self {
@@ -299,7 +310,9 @@ impl<'a> Reader<'a> {
             return Err(self.bad(field));
         }
         let bytes = self.bytes(length)?;
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| self.bad(field))
+        std::str::from_utf8(bytes)
+            .map(str::to_owned)
+            .map_err(|_| self.bad(field))
     }
 
     /// How many bytes are left.
@@ -309,16 +322,26 @@ impl<'a> Reader<'a> {
 
     /// Ends the reading.
     pub fn finish(self) -> Result<(), FrameError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(FrameError::Trailing(self.command, self.rest.len())) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(FrameError::Trailing(self.command, self.rest.len()))
+        }
     }
 
     /// The error for a field that holds what it may not.
     pub const fn bad(&self, field: &'static str) -> FrameError {
-        FrameError::Field { command: self.command, field }
+        FrameError::Field {
+            command: self.command,
+            field,
+        }
     }
 
     const fn short(&self, wanted: usize) -> FrameError {
-        FrameError::Short { command: Some(self.command), missing: wanted - self.rest.len() }
+        FrameError::Short {
+            command: Some(self.command),
+            missing: wanted - self.rest.len(),
+        }
     }
 }
 
@@ -350,7 +373,10 @@ mod tests {
         let mut bytes = Vec::new();
         head().write(&mut bytes);
         for length in 0..HEAD_BYTES {
-            assert!(matches!(Head::peek(&bytes[..length]), Err(FrameError::Short { .. })), "{length}");
+            assert!(
+                matches!(Head::peek(&bytes[..length]), Err(FrameError::Short { .. })),
+                "{length}"
+            );
         }
     }
 
@@ -367,7 +393,10 @@ mod tests {
         assert_eq!(spoilt(2, 2), Err(FrameError::Version(2)));
         assert_eq!(spoilt(3, 0xee), Err(FrameError::UnknownCommand(0xee)));
         assert!(matches!(spoilt(6, 1), Err(FrameError::Field { .. })));
-        assert!(matches!(Head::peek(&vec![0; HEADER_BYTES_MAX + 1]), Err(FrameError::TooLarge { .. })));
+        assert!(matches!(
+            Head::peek(&vec![0; HEADER_BYTES_MAX + 1]),
+            Err(FrameError::TooLarge { .. })
+        ));
     }
 
     #[test]

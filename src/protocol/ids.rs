@@ -53,7 +53,11 @@ impl FromStr for HitKey {
             return Err(bad());
         }
         let number = u128::from_str_radix(text, 16).map_err(|_| bad())?;
-        if number == 0 { Err(bad()) } else { Ok(Self(number.to_be_bytes())) }
+        if number == 0 {
+            Err(bad())
+        } else {
+            Ok(Self(number.to_be_bytes()))
+        }
     }
 }
 
@@ -126,8 +130,14 @@ impl Peer {
     /// The peer with this routing id; `None` if the id is empty or longer than any that libzmq makes by itself.
     pub fn from_routing_id(id: &[u8]) -> Option<Self> {
         let mut bytes = [0; ROUTING_ID_BYTES_MAX];
-        bytes.get_mut(..id.len()).filter(|_| !id.is_empty())?.copy_from_slice(id);
-        Some(Self { length: id.len() as u8, bytes })
+        bytes
+            .get_mut(..id.len())
+            .filter(|_| !id.is_empty())?
+            .copy_from_slice(id);
+        Some(Self {
+            length: id.len() as u8,
+            bytes,
+        })
     }
 
     /// The routing id.
@@ -147,7 +157,9 @@ impl fmt::Debug for Peer {
 /// `.` or `-`. Such a name is safe in a path, in a table and in `HOST/wN`.
 pub fn is_name(name: &str) -> bool {
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    let plain = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     fits && plain && !name.starts_with(['.', '-'])
 }
 
@@ -163,14 +175,22 @@ mod tests {
 
     #[test]
     fn key_refuses_what_is_none() {
-        for text in ["", "00000000000000000000000000000000", "xyz", "+0000000000000000000000000000001"] {
+        for text in [
+            "",
+            "00000000000000000000000000000000",
+            "xyz",
+            "+0000000000000000000000000000001",
+        ] {
             assert!(text.parse::<HitKey>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn peers_keep_their_routing_id() {
-        assert_eq!(Peer::from_routing_id(b"\0abcd").map(|p| p.routing_id().to_vec()), Some(b"\0abcd".to_vec()));
+        assert_eq!(
+            Peer::from_routing_id(b"\0abcd").map(|p| p.routing_id().to_vec()),
+            Some(b"\0abcd".to_vec())
+        );
         assert_eq!(Peer::from_routing_id(b""), None);
         assert_eq!(Peer::from_routing_id(&[1; 16]), None);
     }

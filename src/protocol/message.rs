@@ -27,22 +27,45 @@ pub enum Message {
     Open(Open),
     Full(Full),
     Queued(Queued),
-    Withdraw { hit: HitKey, attempt: Attempt },
-    Withdrawn { hit: HitKey, attempt: Attempt },
+    Withdraw {
+        hit: HitKey,
+        attempt: Attempt,
+    },
+    Withdrawn {
+        hit: HitKey,
+        attempt: Attempt,
+    },
     Held(Held),
     Lease(Lease),
     Declined(Declined),
-    Released { hit: HitKey },
+    Released {
+        hit: HitKey,
+    },
     Opened(Opened),
-    Attach { hit: HitKey, attach: Attach },
-    Occupied { hit: HitKey, attach: Attach },
+    Attach {
+        hit: HitKey,
+        attach: Attach,
+        client: u64,
+    },
+    Occupied {
+        hit: HitKey,
+        attach: Attach,
+        client: u64,
+        current: Attach,
+    },
     Data(Data),
     Ack(Ack),
-    KeepAlive { hit: HitKey, attach: Attach, ack: AckPoint },
+    KeepAlive {
+        hit: HitKey,
+        attach: Attach,
+        ack: AckPoint,
+    },
     Working(Working),
     Close(Close),
     Closed(Closed),
-    Ping { nonce: u64 },
+    Ping {
+        nonce: u64,
+    },
     Pong(Pong),
 }
 
@@ -279,6 +302,9 @@ pub struct Opened {
     pub attach: Attach,
     /// The attempt that is answered; 0 for an ATTACH.
     pub attempt: Attempt,
+    /// The number that the attached client chose in its ATTACH; 0 for the opener. Two clients that ask for the same
+    /// attach number tell by it which of them holds it.
+    pub client: u64,
     /// Term of the broker that leased.
     pub term: Term,
     /// Directory of that broker.
@@ -375,7 +401,7 @@ pub struct Ack {
     pub ack: AckPoint,
 }
 
-/// WORKING: the slot's answer to KEEPALIVE, and sent each interval while a request runs.
+/// WORKING: the slot's answer to KEEPALIVE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Working {
     /// The Hit.

@@ -4,6 +4,8 @@
 //! [`bytes::Bytes`]. Whatever a peer sends ends in a value or in a typed error, never in a panic.
 //! `docs/protocol.md` describes the same things for other languages.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 pub mod codec;
 pub mod frame;
 pub mod ids;

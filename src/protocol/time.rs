@@ -33,7 +33,10 @@ impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -65,7 +68,10 @@ mod tests {
     fn spans_saturate_at_both_ends() {
         let early = Moment::from_micros(5);
         assert_eq!(early.since(Moment::from_micros(9)), Duration::ZERO);
-        assert_eq!(Moment::from_micros(u64::MAX) + Duration::from_secs(1), Moment::from_micros(u64::MAX));
+        assert_eq!(
+            Moment::from_micros(u64::MAX) + Duration::from_secs(1),
+            Moment::from_micros(u64::MAX)
+        );
         assert_eq!(earliest(Some(early), None), Some(early));
         assert_eq!(earliest(Some(early), Some(Moment::ZERO)), Some(Moment::ZERO));
     }

@@ -40,7 +40,8 @@ mod tests {
         write_line(
             &mut out,
             &serde_json::json!({"note": "a\nb\u{1b}", "rtt_ms": millis(Duration::from_micros(183))}),
-        ).expect("a Vec takes everything");
+        )
+        .expect("a Vec takes everything");
         assert_eq!(
             String::from_utf8_lossy(&out),
             "{\"note\":\"a\\nb\\u001b\",\"rtt_ms\":0.183}\n"

@@ -190,7 +190,10 @@ mod tests {
     fn error_is_one_line_that_names_the_program() {
         let text = "no broker reached: /tmp/zhit-0; try `zhit worker &`\n";
         let line = said(Screen::PLAIN, Paint::Bad, text);
-        assert_eq!(String::from_utf8_lossy(&line), "zhit: no broker reached: /tmp/zhit-0; try `zhit worker &`\n");
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            "zhit: no broker reached: /tmp/zhit-0; try `zhit worker &`\n"
+        );
         let line = said(Screen::terminal(80, true), Paint::Bad, "a\x1b[2Jb");
         assert_eq!(String::from_utf8_lossy(&line), "\x1b[1;31mzhit:\x1b[0m a\\x1b[2Jb\n");
     }

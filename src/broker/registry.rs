@@ -1,0 +1,233 @@
+//! Who is registered: workers, their slots, and which slots are idle, the longest idle first. Part of the broker's pure
+//! machine.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::protocol::ids::{HitKey, Incarnation, Peer, SlotId, WorkerId};
+use crate::protocol::message::{PongWorker, Register};
+use crate::protocol::time::Moment;
+
+/// A worker: its control connection and its slots'.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) incarnation: Incarnation,
+    pub(super) pid: u32,
+    pub(super) pool: String,
+    pub(super) control: Option<Peer>,
+    pub(super) heard_at: Moment,
+    pub(super) draining: bool,
+    pub(super) slots: BTreeMap<u32, Peer>,
+}
+
+/// A slot's connection.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: SlotId,
+    pub(super) hit: Option<HitKey>,
+    pub(super) draining: bool,
+    /// Stands in its pool's line of idle slots.
+    in_line: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    workers: BTreeMap<WorkerId, Worker>,
+    slots: HashMap<Peer, Slot>,
+    controls: HashMap<Peer, WorkerId>,
+    /// Idle slots of each pool, the longest idle first. May name slots that are idle no more; those are skipped.
+    idle: HashMap<String, VecDeque<Peer>>,
+}
+
+impl Registry {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() + self.controls.len()
+    }
+
+    pub(super) fn worker(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id)
+    }
+
+    pub(super) fn workers(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    pub(super) fn slot(&self, peer: Peer) -> Option<&Slot> {
+        self.slots.get(&peer)
+    }
+
+    pub(super) fn is_known(&self, peer: Peer) -> bool {
+        self.slots.contains_key(&peer) || self.controls.contains_key(&peer)
+    }
+
+    /// Peers of every slot and control thread.
+    pub(super) fn peers(&self) -> impl Iterator<Item = Peer> {
+        self.slots.keys().chain(self.controls.keys()).copied()
+    }
+
+    pub(super) fn heard(&mut self, now: Moment, control: Peer) -> bool {
+        let worker = self.controls.get(&control).and_then(|id| self.workers.get_mut(id));
+        worker.map(|worker| worker.heard_at = now).is_some()
+    }
+
+    /// Every worker counts as heard now (rule A3).
+    pub(super) fn restart_clocks(&mut self, now: Moment) {
+        self.workers.values_mut().for_each(|worker| worker.heard_at = now);
+    }
+
+    /// Makes a worker known, or one slot of it; returns whether the worker is new. Does not touch which Hit the slot
+    /// serves. An earlier incarnation must have been forgotten.
+    pub(super) fn register(&mut self, now: Moment, from: Peer, said: &Register) -> bool {
+        let id = said.slot.worker;
+        let is_new = !self.workers.contains_key(&id);
+        let worker = self.workers.entry(id).or_insert_with(|| Worker {
+            incarnation: said.incarnation,
+            pid: said.pid,
+            pool: said.pool.clone(),
+            control: None,
+            heard_at: now,
+            draining: false,
+            slots: BTreeMap::new(),
+        });
+        worker.heard_at = now;
+        worker.draining |= said.draining;
+        let old = if said.slot.number == 0 {
+            let old = worker.control.replace(from);
+            self.controls.insert(from, id);
+            old
+        } else {
+            let old = worker.slots.insert(said.slot.number, from);
+            let slot = self.slots.entry(from).or_insert(Slot {
+                id: said.slot,
+                hit: None,
+                draining: false,
+                in_line: false,
+            });
+            slot.draining = said.draining;
+            old
+        };
+        if let Some(old) = old.filter(|old| *old != from) {
+            self.slots.remove(&old);
+            self.controls.remove(&old);
+        }
+        is_new
+    }
+
+    /// Forgets a worker with all its slots; returns the Hits that they served.
+    pub(super) fn forget_worker(&mut self, id: WorkerId) -> Vec<HitKey> {
+        let Some(worker) = self.workers.remove(&id) else {
+            return Vec::new();
+        };
+        if let Some(control) = worker.control {
+            self.controls.remove(&control);
+        }
+        worker
+            .slots
+            .values()
+            .filter_map(|peer| self.slots.remove(peer)?.hit)
+            .collect()
+    }
+
+    /// Forgets one slot; returns the Hit that it served.
+    pub(super) fn forget_slot(&mut self, peer: Peer) -> Option<HitKey> {
+        let slot = self.slots.remove(&peer)?;
+        if let Some(worker) = self.workers.get_mut(&slot.id.worker) {
+            worker.slots.remove(&slot.id.number);
+        }
+        slot.hit
+    }
+
+    /// The slot serves this Hit.
+    pub(super) fn occupy(&mut self, peer: Peer, hit: HitKey) {
+        if let Some(slot) = self.slots.get_mut(&peer) {
+            slot.hit = Some(hit);
+        }
+    }
+
+    /// The slot serves nothing; it goes to the end of its pool's line.
+    pub(super) fn release(&mut self, peer: Peer) {
+        let Some(slot) = self.slots.get_mut(&peer) else { return };
+        slot.hit = None;
+        let Some(worker) = self.workers.get(&slot.id.worker) else {
+            return;
+        };
+        if !slot.in_line {
+            slot.in_line = true;
+            self.idle.entry(worker.pool.clone()).or_default().push_back(peer);
+        }
+    }
+
+    /// Takes the longest idle slot of a pool whose worker was heard within `liveness`. A slot whose worker is silent
+    /// keeps its place.
+    pub(super) fn take_idle(&mut self, now: Moment, pool: &str, liveness: Duration) -> Option<Peer> {
+        let line = self.idle.get_mut(pool)?;
+        let mut silent = Vec::new();
+        let mut found = None;
+        while let Some(peer) = line.pop_front() {
+            let Some(slot) = self.slots.get_mut(&peer) else {
+                continue;
+            };
+            let worker = self.workers.get(&slot.id.worker);
+            let usable = slot.hit.is_none() && !slot.draining && worker.is_some_and(|worker| !worker.draining);
+            if usable && worker.is_some_and(|worker| now.since(worker.heard_at) >= liveness) {
+                silent.push(peer);
+                continue;
+            }
+            slot.in_line = false;
+            if usable {
+                found = Some(peer);
+                break;
+            }
+        }
+        silent.into_iter().rev().for_each(|peer| line.push_front(peer));
+        if line.is_empty() {
+            self.idle.remove(pool);
+        }
+        found
+    }
+
+    /// The slot takes no new Hit.
+    pub(super) fn set_draining(&mut self, peer: Peer) {
+        if let Some(slot) = self.slots.get_mut(&peer) {
+            (slot.hit, slot.draining) = (None, true);
+        }
+    }
+
+    /// A slot to break the rules with: any of the pool, idle or not. For the simulator's mutation.
+    pub(super) fn any_slot(&self, pool: &str) -> Option<Peer> {
+        let worker = self.workers.values().find(|worker| worker.pool == pool)?;
+        worker.slots.values().next().copied()
+    }
+
+    /// Slots of a pool, and how many of them serve a Hit.
+    pub(super) fn count(&self, pool: &str) -> (u32, u32) {
+        let of_pool = self.workers.values().filter(|worker| worker.pool == pool);
+        of_pool.fold((0, 0), |(slots, busy), worker| {
+            (slots + worker.slots.len() as u32, busy + self.busy(worker))
+        })
+    }
+
+    fn busy(&self, worker: &Worker) -> u32 {
+        let hits = worker
+            .slots
+            .values()
+            .filter(|peer| self.slots.get(peer).is_some_and(|slot| slot.hit.is_some()));
+        hits.count() as u32
+    }
+
+    /// What a PONG tells of at most `max` workers.
+    pub(super) fn describe(&self, now: Moment, max: usize) -> Vec<PongWorker> {
+        let workers = self.workers.iter().take(max);
+        workers
+            .map(|(id, worker)| PongWorker {
+                worker: *id,
+                pid: worker.pid,
+                pool: worker.pool.clone(),
+                slots: worker.slots.len() as u32,
+                busy: self.busy(worker),
+                silent_ms: u32::try_from(now.since(worker.heard_at).as_millis()).unwrap_or(u32::MAX),
+                draining: worker.draining,
+            })
+            .collect()
+    }
+}

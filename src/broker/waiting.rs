@@ -1,0 +1,200 @@
+//! OPENs in line, first come first served per pool, and the keys of Hits that are over. Part of the broker's pure
+//! machine.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::protocol::ids::{Attempt, HitKey, Peer};
+use crate::protocol::limits::ENDED_KEYS_MAX;
+use crate::protocol::message::{ClosedReason, Open, Packet};
+use crate::protocol::time::Moment;
+
+/// What a broker keeps of an OPEN: everything but its bytes, which the client has.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) client: Peer,
+    /// The OPEN with an empty packet.
+    pub(super) open: Open,
+    pub(super) heard_at: Moment,
+    /// Its place in line: lines are ordered by it.
+    ticket: i64,
+}
+
+impl Wish {
+    /// The OPEN without its bytes: a client sends again what its slot has not acknowledged.
+    pub(super) fn new(now: Moment, client: Peer, open: &Open) -> Self {
+        let ack = open.packet.ack;
+        let packet = Packet {
+            ack,
+            seq: 1,
+            ..Packet::default()
+        };
+        let open = Open {
+            close_after: false,
+            pool: open.pool.clone(),
+            packet,
+            ..*open
+        };
+        Self {
+            client,
+            open,
+            heard_at: now,
+            ticket: 0,
+        }
+    }
+}
+
+/// The lines.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    wishes: HashMap<HitKey, Wish>,
+    lines: HashMap<String, VecDeque<(i64, HitKey)>>,
+    next_ticket: i64,
+}
+
+impl Waiting {
+    pub(super) fn len(&self) -> usize {
+        self.wishes.len()
+    }
+
+    pub(super) fn get(&self, key: HitKey) -> Option<&Wish> {
+        self.wishes.get(&key)
+    }
+
+    /// Whether somebody waits for this pool.
+    pub(super) fn has(&self, pool: &str) -> bool {
+        self.lines.contains_key(pool)
+    }
+
+    /// Puts a wish at the end of its pool's line, or at its head.
+    pub(super) fn push(&mut self, mut wish: Wish, first: bool) {
+        let line = self.lines.entry(wish.open.pool.clone()).or_default();
+        self.next_ticket += 1;
+        let head = line.front().map_or(self.next_ticket, |(ticket, _)| ticket - 1);
+        wish.ticket = if first { head } else { self.next_ticket };
+        let entry = (wish.ticket, wish.open.hit);
+        if first {
+            line.push_front(entry)
+        } else {
+            line.push_back(entry)
+        }
+        self.wishes.insert(wish.open.hit, wish);
+    }
+
+    /// A waiting client has repeated its OPEN: it keeps its place. Returns whether it waits.
+    pub(super) fn refresh(&mut self, mut wish: Wish) -> bool {
+        let Some(old) = self.wishes.get_mut(&wish.open.hit) else {
+            return false;
+        };
+        wish.ticket = old.ticket;
+        *old = wish;
+        true
+    }
+
+    /// Takes the first of a pool's line.
+    pub(super) fn pop(&mut self, pool: &str) -> Option<Wish> {
+        let (_, key) = *self.lines.get(pool)?.front()?;
+        self.remove(key)
+    }
+
+    /// Removes one wherever it stands.
+    pub(super) fn remove(&mut self, key: HitKey) -> Option<Wish> {
+        let wish = self.wishes.remove(&key)?;
+        if let Some(line) = self.lines.get_mut(&wish.open.pool) {
+            if let Ok(at) = line.binary_search(&(wish.ticket, key)) {
+                line.remove(at);
+            }
+            if line.is_empty() {
+                self.lines.remove(&wish.open.pool);
+            }
+        }
+        Some(wish)
+    }
+
+    /// How many stand before this wish in its line.
+    pub(super) fn ahead(&self, wish: &Wish) -> u32 {
+        let line = self.lines.get(&wish.open.pool);
+        line.and_then(|line| line.binary_search(&(wish.ticket, wish.open.hit)).ok())
+            .unwrap_or(0) as u32
+    }
+
+    /// Pools that somebody waits for.
+    pub(super) fn pools(&self) -> Vec<String> {
+        self.lines.keys().cloned().collect()
+    }
+
+    /// Removes and returns those not heard for `silence`.
+    pub(super) fn expire(&mut self, now: Moment, silence: Duration) -> Vec<HitKey> {
+        let silent = self.wishes.values().filter(|wish| now.since(wish.heard_at) >= silence);
+        let keys: Vec<HitKey> = silent.map(|wish| wish.open.hit).collect();
+        keys.iter().for_each(|key| drop(self.remove(*key)));
+        keys
+    }
+
+    /// Takes all of them.
+    pub(super) fn drain(&mut self) -> Vec<Wish> {
+        self.lines.clear();
+        self.wishes.drain().map(|(_, wish)| wish).collect()
+    }
+
+    /// Everybody counts as heard now (rule A3).
+    pub(super) fn restart_clocks(&mut self, now: Moment) {
+        self.wishes.values_mut().for_each(|wish| wish.heard_at = now);
+    }
+}
+
+/// Why a key is not to be leased again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Its client withdrew this attempt; a later one is welcome.
+    Withdrawn(Attempt),
+    /// It was served and has ended.
+    Ended(ClosedReason),
+}
+
+/// Keys that are over, for as long as a repetition of their OPEN may still arrive; the oldest go first.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    past: HashMap<HitKey, (Past, Moment)>,
+    order: VecDeque<(HitKey, Moment)>,
+}
+
+impl Memory {
+    pub(super) fn get(&self, key: HitKey) -> Option<Past> {
+        self.past.get(&key).map(|(past, _)| *past)
+    }
+
+    pub(super) fn insert(&mut self, until: Moment, key: HitKey, past: Past) {
+        self.past.insert(key, (past, until));
+        self.order.push_back((key, until));
+        if self.order.len() > ENDED_KEYS_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: HitKey) {
+        self.past.remove(&key);
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((key, until)) = self.order.pop_front() else {
+            return;
+        };
+        // A key that was inserted again has a later entry of its own.
+        if self.past.get(&key).is_some_and(|(_, latest)| *latest == until) {
+            self.past.remove(&key);
+        }
+    }
+
+    /// Forgets what is old enough. Entries stand in the order of their making; ttls differ little, and one that waits
+    /// behind a longer one is forgotten a little late.
+    pub(super) fn expire(&mut self, now: Moment) {
+        while self.order.front().is_some_and(|(_, until)| *until <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+}

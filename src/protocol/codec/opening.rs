@@ -1,0 +1,219 @@
+//! OPEN, LEASE and what answers them, up to OPENED.
+
+use bytes::Bytes;
+
+use super::fields::{
+    put_ack, put_count, put_name, put_slot, put_text, read_ack, read_count, read_enum, read_name, read_slot,
+};
+use crate::protocol::frame::{FLAG_CLOSE_AFTER, FLAG_QUEUE, FLAG_RESUME, FrameError, Head, Reader};
+use crate::protocol::ids::{DirId, HitKey, Term};
+use crate::protocol::limits::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, HINTS_MAX};
+use crate::protocol::message::{Declined, Full, Held, Hint, Lease, Open, Opened, Packet, Queued};
+
+impl Open {
+    /// Bytes between the head and the packet.
+    pub(super) fn field_bytes(&self) -> usize {
+        8 + 16 + 3 * 4 + 2 + self.pool.len()
+    }
+
+    /// term u64, dir 16 bytes, age u32, ttl u32, timeout u32, pool name; the packet follows.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.term.0.to_be_bytes());
+        out.extend_from_slice(&self.dir.0);
+        for number in [self.age_ms, self.ttl_ms, self.timeout_ms] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        put_name(out, &self.pool);
+    }
+
+    pub(super) fn read(
+        head: &Head,
+        reader: &mut Reader<'_>,
+        header: &Bytes,
+        second: Option<Bytes>,
+    ) -> Result<Self, FrameError> {
+        Ok(Self {
+            hit: head.hit,
+            attach: head.attach,
+            attempt: head.attempt,
+            queue: head.flags & FLAG_QUEUE != 0,
+            close_after: head.flags & FLAG_CLOSE_AFTER != 0,
+            resume: head.flags & FLAG_RESUME != 0,
+            term: Term(reader.u64()?),
+            dir: DirId(reader.array()?),
+            age_ms: reader.u32()?,
+            ttl_ms: reader.u32()?,
+            timeout_ms: reader.u32()?,
+            pool: read_name(reader, "pool")?,
+            packet: Packet::read(head.command, reader, header, second)?,
+        })
+    }
+}
+
+impl Lease {
+    /// Bytes between the head and the packet.
+    pub(super) const FIELD_BYTES: usize = 8 + 2 * 4;
+
+    /// term u64, ttl u32, timeout u32; the packet follows.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.term.0.to_be_bytes());
+        out.extend_from_slice(&self.ttl_ms.to_be_bytes());
+        out.extend_from_slice(&self.timeout_ms.to_be_bytes());
+    }
+
+    pub(super) fn read(
+        head: &Head,
+        reader: &mut Reader<'_>,
+        header: &Bytes,
+        second: Option<Bytes>,
+    ) -> Result<Self, FrameError> {
+        Ok(Self {
+            hit: head.hit,
+            attach: head.attach,
+            attempt: head.attempt,
+            close_after: head.flags & FLAG_CLOSE_AFTER != 0,
+            resume: head.flags & FLAG_RESUME != 0,
+            term: Term(reader.u64()?),
+            ttl_ms: reader.u32()?,
+            timeout_ms: reader.u32()?,
+            packet: Packet::read(head.command, reader, header, second)?,
+        })
+    }
+}
+
+impl Full {
+    /// reason u8, term u64, count u16, then each hint: host name, idle u32.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.reason as u8);
+        out.extend_from_slice(&self.term.0.to_be_bytes());
+        put_count(out, self.hints.len(), HINTS_MAX);
+        for hint in &self.hints {
+            put_name(out, &hint.host);
+            out.extend_from_slice(&hint.idle.to_be_bytes());
+        }
+    }
+
+    pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let reason = read_enum(reader, "reason")?;
+        let term = Term(reader.u64()?);
+        // A hint takes at least the length and one byte of its name, and four bytes.
+        let count = read_count(reader, "hint count", HINTS_MAX, 7)?;
+        let hints = (0..count)
+            .map(|_| {
+                Ok(Hint {
+                    host: read_name(reader, "host")?,
+                    idle: reader.u32()?,
+                })
+            })
+            .collect::<Result<_, FrameError>>()?;
+        Ok(Self {
+            hit: head.hit,
+            attempt: head.attempt,
+            reason,
+            term,
+            hints,
+        })
+    }
+}
+
+impl Queued {
+    /// term u64, ahead u32, slots u32, busy u32.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.term.0.to_be_bytes());
+        for number in [self.ahead, self.slots, self.busy] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+
+    pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            hit: head.hit,
+            attempt: head.attempt,
+            term: Term(reader.u64()?),
+            ahead: reader.u32()?,
+            slots: reader.u32()?,
+            busy: reader.u32()?,
+        })
+    }
+}
+
+impl Held {
+    /// term u64, worker u32, slot u32, silent u32.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.term.0.to_be_bytes());
+        put_slot(out, self.slot);
+        out.extend_from_slice(&self.silent_ms.to_be_bytes());
+    }
+
+    pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            hit: head.hit,
+            attempt: head.attempt,
+            term: Term(reader.u64()?),
+            slot: read_slot(reader)?,
+            silent_ms: reader.u32()?,
+        })
+    }
+}
+
+impl Declined {
+    /// reason u8, serving 16 bytes (zero: none).
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        assert_ne!(
+            self.serving.map(HitKey::is_none),
+            Some(true),
+            "a slot that serves the absent Hit"
+        );
+        out.push(self.reason as u8);
+        out.extend_from_slice(self.serving.unwrap_or_default().as_bytes());
+    }
+
+    pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let reason = read_enum(reader, "reason")?;
+        let serving = Some(HitKey::from_bytes(reader.array()?)).filter(|hit| !hit.is_none());
+        Ok(Self {
+            hit: head.hit,
+            attempt: head.attempt,
+            reason,
+            serving,
+        })
+    }
+}
+
+impl Opened {
+    /// client u64, term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, host name, count u16, endpoints as texts.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.client.to_be_bytes());
+        out.extend_from_slice(&self.term.0.to_be_bytes());
+        out.extend_from_slice(&self.dir.0);
+        put_slot(out, self.slot);
+        out.extend_from_slice(&self.first_seq.to_be_bytes());
+        put_ack(out, &self.ack);
+        put_name(out, &self.host);
+        put_count(out, self.endpoints.len(), ENDPOINTS_MAX);
+        for endpoint in &self.endpoints {
+            put_text(out, endpoint, ENDPOINT_BYTES_MAX);
+        }
+    }
+
+    pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            hit: head.hit,
+            attach: head.attach,
+            attempt: head.attempt,
+            client: reader.u64()?,
+            term: Term(reader.u64()?),
+            dir: DirId(reader.array()?),
+            slot: read_slot(reader)?,
+            first_seq: reader.u64()?,
+            ack: read_ack(reader)?,
+            host: read_name(reader, "host")?,
+            endpoints: {
+                let count = read_count(reader, "endpoint count", ENDPOINTS_MAX, 2)?;
+                (0..count)
+                    .map(|_| reader.text("endpoint", ENDPOINT_BYTES_MAX))
+                    .collect::<Result<_, _>>()?
+            },
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! The Hit that a slot serves: its two streams, and which of its requests runs. Part of the slot's pure machine.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Term};
+use crate::protocol::limits::WINDOW_BYTES;
+use crate::protocol::message::{
+    Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Message, Packet, WorkState, Working,
+};
+use crate::protocol::status::Status;
+use crate::protocol::stream::{Piece, Receiver, Sender, Violation};
+use crate::protocol::time::{Moment, earliest};
+
+use super::lease::{Action, cut_note};
+
+/// The request that runs.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) seq: u64,
+    started_at: Moment,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    /// All of it was handed to the handler, its end included.
+    fed: bool,
+    /// Its client has gone; its reply is thrown away (rule O8).
+    discarded: bool,
+    /// Its handler was told to end.
+    stopping: bool,
+    /// Its handler has ended so; the reply's end waits for credit.
+    ended: Option<(Status, String)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Hit {
+    pub(super) key: HitKey,
+    pub(super) attach: Attach,
+    pub(super) attempt: Attempt,
+    /// Which client holds `attach`, by the number it chose; 0 for the opener.
+    pub(super) client: u64,
+    pub(super) term: Term,
+    pub(super) dir: DirId,
+    pub(super) ttl: Duration,
+    pub(super) detached: bool,
+    pub(super) first_seq: u64,
+    pub(super) requests: Receiver,
+    pub(super) replies: Sender,
+    /// What an earlier client sent in full for the request that still runs.
+    orphaned: VecDeque<Piece>,
+    /// Bytes given to the handler before a new client came and not taken by it yet: they open no credit for him.
+    owed: u64,
+    timeout: Option<Duration>,
+    heard_at: Moment,
+    request: Option<Request>,
+    started: u64,
+    answered: u64,
+    /// The Hit is over once this request's reply is acknowledged.
+    last: Option<u64>,
+}
+
+impl Hit {
+    pub(super) fn new(now: Moment, lease: &Lease, ttl: Duration, term: Term, dir: DirId) -> Self {
+        let ends = lease
+            .packet
+            .segments
+            .iter()
+            .filter(|segment| segment.end.is_some())
+            .count() as u64;
+        Self {
+            key: lease.hit,
+            attach: lease.attach,
+            attempt: lease.attempt,
+            client: 0,
+            term,
+            dir,
+            ttl,
+            detached: false,
+            first_seq: 1,
+            requests: Receiver::new(1, WINDOW_BYTES, true),
+            replies: Sender::new(1, lease.packet.ack.limit),
+            orphaned: VecDeque::new(),
+            owed: 0,
+            timeout: (lease.timeout_ms > 0).then(|| Duration::from_millis(u64::from(lease.timeout_ms))),
+            heard_at: now,
+            request: None,
+            started: 0,
+            answered: 0,
+            last: (lease.close_after && ends > 0).then_some(ends),
+        }
+    }
+
+    pub(super) const fn heard(&mut self, now: Moment) {
+        self.heard_at = now;
+    }
+
+    pub(super) fn is_detached(&self, now: Moment, liveness: Duration) -> bool {
+        self.detached || now.since(self.heard_at) >= liveness
+    }
+
+    pub(super) fn is_abandoned(&self, now: Moment) -> bool {
+        now.since(self.heard_at) >= self.ttl
+    }
+
+    /// The client says that its route has changed: go on from what it has.
+    pub(super) fn resume(&mut self, now: Moment, packet: &Packet) -> Result<(), Violation> {
+        self.on_ack(now, packet.ack, false)?;
+        self.replies.rewind();
+        self.on_packet(now, packet)
+    }
+
+    pub(super) fn on_packet(&mut self, now: Moment, packet: &Packet) -> Result<(), Violation> {
+        self.requests.on_packet(now, packet)
+    }
+
+    pub(super) fn on_ack(&mut self, now: Moment, ack: AckPoint, gap: bool) -> Result<(), Violation> {
+        self.replies.on_ack(now, ack, gap)
+    }
+
+    /// A new client: its streams start anew after the last seq that its predecessor touched. What runs completely goes
+    /// on unheard; what is incomplete is stopped; what never started never runs (rule O8).
+    pub(super) fn take_over(&mut self, now: Moment, attach: Attach, client: u64, out: &mut Vec<Action>) {
+        let (seq, offset) = self.requests.next();
+        let running = self.request.as_ref().map_or(0, |request| request.seq);
+        let first = (seq + u64::from(offset > 0)).max(running + 1);
+        if let Some(request) = &mut self.request {
+            request.discarded = true;
+            let received = request.seq < seq;
+            if !received && !request.stopping && request.ended.is_none() {
+                request.stopping = true;
+                out.push(Action::Stop);
+            }
+        }
+        // What the predecessor sent in full and the handler has not read yet still belongs to the running request.
+        let rest = std::iter::from_fn(|| self.requests.take()).filter(|piece| piece.seq == running);
+        self.orphaned.extend(rest);
+        self.owed = self.requests.unconsumed();
+        self.requests = Receiver::new(first, WINDOW_BYTES, true);
+        self.replies = Sender::new(first, 0);
+        (self.attach, self.client, self.first_seq) = (attach, client, first);
+        self.detached = false;
+        self.last = None;
+        self.heard(now);
+        if self.request.as_ref().is_some_and(|request| request.ended.is_some()) {
+            self.finish_request();
+        }
+    }
+
+    pub(super) fn has_input(&self) -> bool {
+        let Some(request) = &self.request else { return false };
+        let next = self.orphaned.front().or_else(|| self.requests.peek());
+        !request.fed && request.ended.is_none() && next.is_some_and(|piece| piece.seq == request.seq)
+    }
+
+    pub(super) fn next_input(&mut self) -> Option<Piece> {
+        if !self.has_input() {
+            return None;
+        }
+        let orphan = self.orphaned.pop_front();
+        let is_orphan = orphan.is_some();
+        let piece = orphan.or_else(|| self.requests.take())?;
+        if piece.end.is_some() {
+            if !is_orphan {
+                self.requests.consumed(0, true);
+            }
+            if let Some(request) = &mut self.request {
+                request.fed = true;
+            }
+        }
+        Some(piece)
+    }
+
+    pub(super) fn on_taken(&mut self, bytes: u64) {
+        let old = bytes.min(self.owed);
+        self.owed -= old;
+        self.requests.consumed(bytes - old, false);
+        if let Some(request) = &mut self.request {
+            request.bytes_in += bytes;
+        }
+    }
+
+    pub(super) fn output_room(&self) -> usize {
+        match &self.request {
+            Some(request) if request.discarded => usize::MAX,
+            Some(_) => self.replies.room().unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    pub(super) fn on_output(&mut self, channel: Channel, bytes: Bytes) {
+        let Some(request) = &mut self.request else { return };
+        request.bytes_out += bytes.len() as u64;
+        if !request.discarded {
+            self.replies.write(channel, bytes, None);
+        }
+    }
+
+    pub(super) fn on_handler_ended(&mut self, status: Status, note: &str) {
+        let Some(request) = &mut self.request else { return };
+        if request.ended.is_none() {
+            request.ended = Some((status, cut_note(note).to_owned()));
+        }
+        self.finish_request();
+    }
+
+    /// Writes the reply's end as soon as there is credit for it; then the next request may start.
+    fn finish_request(&mut self) {
+        let Some(request) = &self.request else { return };
+        let Some((status, note)) = &request.ended else { return };
+        if !request.discarded {
+            match self.replies.room() {
+                Some(room) if note.len() <= room => {}
+                _ => return,
+            }
+            if !note.is_empty() {
+                self.replies
+                    .write(Channel::Note, Bytes::copy_from_slice(note.as_bytes()), None);
+            }
+            self.replies.write(Channel::Body, Bytes::new(), Some(*status));
+        }
+        self.answered = request.seq;
+        self.request = None;
+        self.orphaned.clear();
+    }
+
+    /// Starts the oldest request if none runs. What is left of one that was answered early is thrown away.
+    pub(super) fn start_next(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.request.is_some() {
+            return;
+        }
+        while let Some(piece) = self.requests.peek() {
+            let (seq, bytes, ended) = (piece.seq, piece.bytes.len() as u64, piece.end.is_some());
+            if seq <= self.started {
+                self.requests.take();
+                self.requests.consumed(bytes, ended);
+                continue;
+            }
+            self.started = seq;
+            self.request = Some(Request {
+                seq,
+                started_at: now,
+                bytes_in: 0,
+                bytes_out: 0,
+                fed: false,
+                discarded: false,
+                stopping: false,
+                ended: None,
+            });
+            return out.push(Action::Start {
+                hit: self.key,
+                seq,
+                timeout: self.timeout,
+            });
+        }
+    }
+
+    /// Whether a handler runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.ended.is_none())
+    }
+
+    pub(super) const fn running(&self) -> Option<&Request> {
+        self.request.as_ref()
+    }
+
+    pub(super) fn stop_running(&mut self) {
+        self.request = None;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.last.is_some_and(|last| self.answered >= last) && self.request.is_none() && self.replies.is_settled()
+    }
+
+    pub(super) fn flush(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.finish_request();
+        self.start_next(now, out);
+        while self.replies.has_unsent() {
+            let ack = self.requests.ack();
+            let Some(packet) = self.replies.next_packet(now, ack) else {
+                break;
+            };
+            let (hit, attach) = (self.key, self.attach);
+            let data = Data {
+                hit,
+                attach,
+                direction: Direction::ToClient,
+                packet,
+            };
+            out.push(Action::Send(Message::Data(data)));
+        }
+        if let Some(gap) = self.requests.ack_due(now) {
+            let ack = self.requests.ack();
+            let (hit, attach) = (self.key, self.attach);
+            out.push(Action::Send(Message::Ack(Ack {
+                hit,
+                attach,
+                direction: Direction::ToClient,
+                gap,
+                ack,
+            })));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
+        let silent = self.heard_at + self.ttl;
+        earliest(Some(silent), self.requests.next_deadline()).unwrap_or(silent)
+    }
+
+    pub(super) fn working(&mut self, now: Moment) -> Message {
+        let ack = self.requests.ack();
+        let request = self.request.as_ref();
+        let state = match request {
+            None => WorkState::Idle,
+            Some(request) if request.stopping => WorkState::Ending,
+            Some(_) => WorkState::Running,
+        };
+        Message::Working(Working {
+            hit: self.key,
+            attach: self.attach,
+            ack,
+            state,
+            seq: self.started,
+            elapsed_ms: request.map_or(0, |r| now.since(r.started_at).as_millis() as u64),
+            bytes_in: request.map_or(0, |r| r.bytes_in),
+            bytes_out: request.map_or(0, |r| r.bytes_out),
+            progress: None,
+        })
+    }
+
+    pub(super) fn closed(&self, reason: ClosedReason, note: String) -> Closed {
+        let (hit, attach) = (self.key, self.attach);
+        Closed {
+            hit,
+            attach,
+            reason,
+            started: self.started,
+            answered: self.answered,
+            note,
+        }
+    }
+}

@@ -1,0 +1,553 @@
+//! What a slot knows: the pure machine behind a slot thread.
+//!
+//! It takes messages and what the handler did, and says what to send and what to start or stop. It holds at most one
+//! Hit, runs its requests one at a time and in order, and never a (Hit, seq) twice: a repeated request is a repeated
+//! piece of the stream, and the stream takes each byte once. docs/protocol.md sections 6 and 7.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::protocol::ids::{Attach, Attempt, HitKey, Incarnation, SlotId};
+use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
+use crate::protocol::message::{
+    AckPoint, Channel, Closed, ClosedReason, DeclineReason, Declined, Goodbye, Lease, Message, Opened, Register,
+    Registered,
+};
+use crate::protocol::mutation::{Rule, broken};
+use crate::protocol::status::Status;
+use crate::protocol::stream::Piece;
+use crate::protocol::time::{Moment, earliest};
+
+use super::hit::Hit;
+
+/// Ended Hits that a slot remembers, so that a late LEASE of one is declined; far more than can be under way to it.
+const ENDED_MAX: usize = 64;
+
+/// What does not change while a worker lives.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The slot.
+    pub slot: SlotId,
+    /// The worker's incarnation.
+    pub incarnation: Incarnation,
+    /// The worker's process id.
+    pub pid: u32,
+    /// Pool that it serves.
+    pub pool: String,
+    /// How many slots the worker has.
+    pub slots: u32,
+}
+
+/// What the slot thread must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this to the broker.
+    Send(Message),
+    /// Start the handler for this request; its input is then to be had from [`Slot::next_input`].
+    Start {
+        /// The Hit.
+        hit: HitKey,
+        /// The request.
+        seq: u64,
+        /// Its deadline, from now.
+        timeout: Option<Duration>,
+    },
+    /// End the running handler: tell it, then kill it after its grace. Its end is still to be reported.
+    Stop,
+    /// The Hit is over and its handler gone: remove what is left of it.
+    Clean,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Serving(Box<Hit>),
+    /// The Hit has ended; its handler has not yet.
+    Ending(Box<Hit>, ClosedReason, String),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Slot {
+    me: Identity,
+    /// What the broker said, once it has.
+    broker: Option<Registered>,
+    register_at: Moment,
+    draining: bool,
+    /// GOODBYE was sent (at) and FAREWELL not heard.
+    goodbye_at: Option<Moment>,
+    left: bool,
+    state: State,
+    /// The CLOSED that the broker has not confirmed, and when to repeat it.
+    unreleased: Option<(Closed, Moment)>,
+    ended: VecDeque<HitKey>,
+    interval: Duration,
+    liveness: u32,
+    ticked_at: Option<Moment>,
+}
+
+impl Slot {
+    /// A slot that nobody knows yet.
+    pub fn new(me: Identity, interval: Duration, liveness: u32) -> Self {
+        Self {
+            me,
+            broker: None,
+            register_at: Moment::ZERO,
+            draining: false,
+            goodbye_at: None,
+            left: false,
+            state: State::Idle,
+            unreleased: None,
+            ended: VecDeque::new(),
+            interval,
+            liveness,
+            ticked_at: None,
+        }
+    }
+
+    /// Its name.
+    pub const fn id(&self) -> SlotId {
+        self.me.slot
+    }
+
+    /// Name of the host, as the broker told it.
+    pub fn host(&self) -> &str {
+        self.broker.as_ref().map_or("", |broker| &broker.host)
+    }
+
+    /// Key of the Hit that it serves, and whether that Hit is only ending.
+    pub fn serving(&self) -> Option<(HitKey, bool)> {
+        match &self.state {
+            State::Idle => None,
+            State::Serving(hit) => Some((hit.key, false)),
+            State::Ending(hit, ..) => Some((hit.key, true)),
+        }
+    }
+
+    /// Whether it has said goodbye and been let go, or nobody is there to do so.
+    pub const fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// Takes a message from the broker's socket.
+    pub fn on_message(&mut self, now: Moment, message: Message, out: &mut Vec<Action>) {
+        match message {
+            Message::Registered(registered) => self.on_registered(now, registered),
+            Message::Lease(lease) => self.on_lease(now, lease, out),
+            Message::Released { hit } => {
+                if self.unreleased.as_ref().is_some_and(|(closed, _)| closed.hit == hit) {
+                    self.unreleased = None;
+                }
+            }
+            Message::Farewell => self.left |= self.goodbye_at.is_some(),
+            Message::Disconnect(_) => self.register_again(now),
+            Message::Data(data) => self.with_hit(now, data.hit, data.attach, out, |hit, out| {
+                hit.on_ack(now, data.packet.ack, false)?;
+                hit.on_packet(now, &data.packet)?;
+                hit.start_next(now, out);
+                Ok(())
+            }),
+            Message::Ack(ack) => {
+                self.with_hit(now, ack.hit, ack.attach, out, |hit, _| {
+                    hit.on_ack(now, ack.ack, ack.gap)
+                });
+            }
+            Message::KeepAlive { hit, attach, ack } => self.with_hit(now, hit, attach, out, |hit, out| {
+                hit.on_ack(now, ack, false)?;
+                out.push(Action::Send(hit.working(now)));
+                Ok(())
+            }),
+            Message::Close(close) => self.on_close(now, &close, out),
+            Message::Attach { hit, attach, client } => self.on_attach(now, hit, attach, client, out),
+            // Nothing else is meant for a slot; a broker that sends it is not obeyed.
+            _ => {}
+        }
+        self.flush(now, out);
+    }
+
+    fn on_registered(&mut self, now: Moment, registered: Registered) {
+        if self.broker.as_ref().is_some_and(|known| registered.term < known.term) {
+            return;
+        }
+        self.interval = Duration::from_millis(u64::from(registered.interval_ms.max(1)));
+        self.liveness = registered.liveness.max(1);
+        self.broker = Some(registered);
+        self.register_at = Moment::from_micros(u64::MAX);
+        if let Some((_, at)) = &mut self.unreleased {
+            *at = now;
+        }
+    }
+
+    /// The broker is new, or has forgotten this slot.
+    pub const fn register_again(&mut self, now: Moment) {
+        self.register_at = now;
+    }
+
+    /// The socket has no broker at its other end: no client can be heard, so none is judged silent (rule A4), and the
+    /// next broker is told who is here.
+    pub fn on_no_route(&mut self, now: Moment) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.heard(now);
+        }
+        self.register_at = self.register_at.min(now + self.interval);
+    }
+
+    fn on_lease(&mut self, now: Moment, lease: Lease, out: &mut Vec<Action>) {
+        // A lease that overtook REGISTERED comes again with the client's next OPEN.
+        let Some((term, dir)) = self.broker.as_ref().map(|broker| (broker.term, broker.dir)) else {
+            return;
+        };
+        let known = match &mut self.state {
+            State::Serving(hit) if hit.key == lease.hit => Some(hit),
+            _ => None,
+        };
+        if let Some(hit) = known {
+            hit.heard(now);
+            hit.attempt = hit.attempt.max(lease.attempt);
+            if lease.attach == hit.attach {
+                let taken = hit.resume(now, &lease.packet);
+                hit.start_next(now, out);
+                if let Err(violation) = taken {
+                    return self.end_hit(now, ClosedReason::Violation, violation.to_string(), out);
+                }
+            }
+            let attempt = lease.attempt;
+            return self.send_opened(attempt, out);
+        }
+        let reason = match &self.state {
+            _ if lease.term < term => Some(DeclineReason::StaleTerm),
+            _ if self.ended.contains(&lease.hit) => Some(DeclineReason::Ended),
+            State::Serving(_) | State::Ending(..) if !broken(Rule::DoubleLease) => Some(DeclineReason::Busy),
+            _ if self.draining => Some(DeclineReason::Draining),
+            _ if lease.resume => Some(DeclineReason::Unknown),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            let serving = self.serving().map(|(key, _)| key);
+            let declined = Declined {
+                hit: lease.hit,
+                attempt: lease.attempt,
+                reason,
+                serving,
+            };
+            return out.push(Action::Send(Message::Declined(declined)));
+        }
+        self.unreleased = None;
+        let ttl = Duration::from_millis(u64::from(lease.ttl_ms)).clamp(self.interval, TTL_MAX);
+        let mut hit = Box::new(Hit::new(now, &lease, ttl, term.max(lease.term), dir));
+        let taken = hit.on_packet(now, &lease.packet);
+        self.state = State::Serving(hit);
+        self.send_opened(lease.attempt, out);
+        match (taken, &mut self.state) {
+            (Err(violation), _) => self.end_hit(now, ClosedReason::Violation, violation.to_string(), out),
+            (Ok(()), State::Serving(hit)) => hit.start_next(now, out),
+            (Ok(()), _) => {}
+        }
+    }
+
+    fn send_opened(&mut self, attempt: Attempt, out: &mut Vec<Action>) {
+        let host = self.host().to_owned();
+        if let State::Serving(hit) = &mut self.state {
+            out.push(Action::Send(Message::Opened(Opened {
+                hit: hit.key,
+                attach: hit.attach,
+                attempt,
+                client: hit.client,
+                term: hit.term,
+                dir: hit.dir,
+                host,
+                slot: self.me.slot,
+                first_seq: hit.first_seq,
+                ack: hit.requests.ack(),
+                endpoints: Vec::new(),
+            })));
+        }
+    }
+
+    /// Runs `then` on the Hit if the key is its and the attach number holds (rule O8).
+    fn with_hit(
+        &mut self,
+        now: Moment,
+        key: HitKey,
+        attach: Attach,
+        out: &mut Vec<Action>,
+        then: impl FnOnce(&mut Hit, &mut Vec<Action>) -> Result<(), crate::protocol::stream::Violation>,
+    ) {
+        let State::Serving(hit) = &mut self.state else { return };
+        if hit.key != key || (hit.attach != attach && !broken(Rule::O8)) {
+            return;
+        }
+        hit.heard(now);
+        if let Err(violation) = then(hit, out) {
+            self.end_hit(now, ClosedReason::Violation, violation.to_string(), out);
+        }
+    }
+
+    fn on_close(&mut self, now: Moment, close: &crate::protocol::message::Close, out: &mut Vec<Action>) {
+        use crate::protocol::message::CloseReason;
+        let mut reason = None;
+        self.with_hit(now, close.hit, close.attach, out, |hit, _| {
+            hit.on_ack(now, close.ack, false)?;
+            reason = Some(close.reason);
+            if close.reason == CloseReason::Detached {
+                hit.detached = true;
+            }
+            Ok(())
+        });
+        if matches!(reason, Some(CloseReason::Done | CloseReason::Abandoned)) {
+            self.end_hit(now, ClosedReason::Done, String::new(), out);
+        }
+    }
+
+    fn on_attach(&mut self, now: Moment, key: HitKey, attach: Attach, client: u64, out: &mut Vec<Action>) {
+        let liveness = self.interval * self.liveness;
+        let State::Serving(hit) = &mut self.state else { return };
+        if hit.key != key {
+            return;
+        }
+        let again = attach == hit.attach && client == hit.client;
+        let occupied = attach <= hit.attach || !hit.is_detached(now, liveness);
+        if again {
+            hit.heard(now);
+        } else if occupied {
+            let current = hit.attach;
+            return out.push(Action::Send(Message::Occupied {
+                hit: key,
+                attach,
+                client,
+                current,
+            }));
+        } else {
+            hit.take_over(now, attach, client, out);
+        }
+        self.send_opened(Attempt(0), out);
+    }
+
+    /// The next bytes for the running handler, if there are any. What it is given counts as taken once
+    /// [`on_taken`](Self::on_taken) says so.
+    pub fn next_input(&mut self) -> Option<Piece> {
+        match &mut self.state {
+            State::Serving(hit) => hit.next_input(),
+            _ => None,
+        }
+    }
+
+    /// Whether [`next_input`](Self::next_input) has something.
+    pub fn has_input(&self) -> bool {
+        matches!(&self.state, State::Serving(hit) if hit.has_input())
+    }
+
+    /// The handler has taken so many bytes.
+    pub fn on_taken(&mut self, now: Moment, bytes: u64, out: &mut Vec<Action>) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.on_taken(bytes);
+        }
+        self.flush(now, out);
+    }
+
+    /// How many bytes of output the handler may give now.
+    pub fn output_room(&self) -> usize {
+        match &self.state {
+            State::Serving(hit) => hit.output_room(),
+            // Nobody will read it; it is drained so that the handler can end.
+            State::Ending(..) => usize::MAX,
+            State::Idle => 0,
+        }
+    }
+
+    /// Bytes that the handler gave; never more than [`output_room`](Self::output_room). They are sent by the next
+    /// [`flush`](Self::flush).
+    pub fn on_output(&mut self, channel: Channel, bytes: Bytes) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.on_output(channel, bytes);
+        }
+    }
+
+    /// The handler has ended and nothing of it is left. The next request starts.
+    pub fn on_handler_ended(&mut self, now: Moment, status: Status, note: &str, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Serving(hit) => {
+                hit.on_handler_ended(status, note);
+                hit.start_next(now, out);
+            }
+            State::Ending(hit, ..) => {
+                hit.stop_running();
+                self.conclude(now, out);
+            }
+            State::Idle => {}
+        }
+        self.flush(now, out);
+    }
+
+    /// Takes no new Hit from now on; an idle slot leaves.
+    pub fn drain(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !self.draining {
+            self.draining = true;
+            self.register_at = now;
+        }
+        self.flush(now, out);
+    }
+
+    /// The grace of a drain is over: what runs is ended.
+    pub fn abandon(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let note = "the worker was asked to end and its grace is over";
+        self.end_hit(now, ClosedReason::WorkerLeft, note.to_owned(), out);
+        self.flush(now, out);
+    }
+
+    fn end_hit(&mut self, now: Moment, reason: ClosedReason, note: String, out: &mut Vec<Action>) {
+        let State::Serving(hit) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        let running = hit.is_running();
+        self.state = State::Ending(hit, reason, note);
+        if running {
+            out.push(Action::Stop);
+        } else {
+            self.conclude(now, out);
+        }
+    }
+
+    fn conclude(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let State::Ending(hit, reason, note) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        out.push(Action::Clean);
+        let closed = hit.closed(reason, note);
+        self.ended.push_back(hit.key);
+        if self.ended.len() > ENDED_MAX {
+            self.ended.pop_front();
+        }
+        out.push(Action::Send(Message::Closed(closed.clone())));
+        self.unreleased = Some((closed, now + self.interval));
+    }
+
+    /// Sends what is due: packets, acknowledgements, a registration. Called by every other entry point but
+    /// [`on_output`](Self::on_output), after which the caller does so once for all.
+    pub fn flush(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.flush(now, out);
+            if hit.is_over() {
+                self.end_hit(now, ClosedReason::Done, String::new(), out);
+            }
+        }
+        if self.register_at <= now && self.goodbye_at.is_none() {
+            self.register_at = now + self.interval;
+            out.push(Action::Send(self.register()));
+        }
+        if let Some((closed, at)) = &mut self.unreleased
+            && *at <= now
+        {
+            *at = now + self.interval;
+            out.push(Action::Send(Message::Closed(closed.clone())));
+        }
+        self.say_goodbye(now, out);
+    }
+
+    fn say_goodbye(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let busy = !matches!(self.state, State::Idle);
+        if !self.draining || busy || self.left || self.goodbye_at.is_some_and(|at| now.since(at) < self.interval) {
+            return;
+        }
+        // A broker that does not answer the first goodbye for an interval is not there to miss this slot.
+        if self.goodbye_at.is_some() || self.broker.is_none() {
+            self.left = true;
+            return;
+        }
+        self.goodbye_at = Some(now);
+        let goodbye = Goodbye {
+            slot: self.me.slot,
+            incarnation: self.me.incarnation,
+        };
+        out.push(Action::Send(Message::Goodbye(goodbye)));
+    }
+
+    fn register(&self) -> Message {
+        let hit = match &self.state {
+            State::Idle => None,
+            State::Serving(hit) | State::Ending(hit, ..) => Some(hit.key),
+        };
+        Message::Register(Register {
+            slot: self.me.slot,
+            incarnation: self.me.incarnation,
+            pid: self.me.pid,
+            pool: self.me.pool.clone(),
+            slots: self.me.slots,
+            journal: false,
+            votes: false,
+            draining: self.draining,
+            hit,
+        })
+    }
+
+    /// Time has passed. An early or repeated tick does nothing.
+    pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+        // Rule A3: who stood still himself restarts his clocks before he judges others.
+        let stood_still = self.ticked_at.is_some_and(|at| now.since(at) > self.interval * 2);
+        self.ticked_at = Some(now);
+        if let State::Serving(hit) = &mut self.state {
+            if stood_still {
+                hit.heard(now);
+            }
+            if hit.is_abandoned(now) {
+                let note = format!("its client was silent for its ttl of {:?}", hit.ttl);
+                self.end_hit(now, ClosedReason::ClientSilent, note, out);
+            }
+        }
+        self.flush(now, out);
+    }
+
+    /// When to tick at the latest.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let hit = match &self.state {
+            State::Serving(hit) => Some(hit.next_deadline()),
+            _ => None,
+        };
+        let register = (self.goodbye_at.is_none()).then_some(self.register_at);
+        let goodbye = self.goodbye_at.filter(|_| !self.left).map(|at| at + self.interval);
+        let released = self.unreleased.as_ref().map(|(_, at)| *at);
+        earliest(earliest(hit, register), earliest(goodbye, released))
+    }
+
+    /// What the slot knows of the running request: seq and bytes taken and given, for tests and diagnosis.
+    pub fn request(&self) -> Option<(u64, u64, u64)> {
+        match &self.state {
+            State::Serving(hit) | State::Ending(hit, ..) => hit.running().map(|r| (r.seq, r.bytes_in, r.bytes_out)),
+            State::Idle => None,
+        }
+    }
+
+    /// Bytes and pieces that it holds for its Hit: (requests waiting, their bytes, reply bytes kept).
+    pub fn held(&self) -> (usize, u64, usize) {
+        match &self.state {
+            State::Serving(hit) | State::Ending(hit, ..) => {
+                let (pieces, bytes) = hit.requests.waiting();
+                (pieces, bytes, hit.replies.kept_bytes())
+            }
+            State::Idle => (0, 0, 0),
+        }
+    }
+
+    /// The acknowledgement that goes with the next packet, for tests.
+    pub fn told(&mut self) -> Option<AckPoint> {
+        match &mut self.state {
+            State::Serving(hit) => Some(hit.requests.ack()),
+            _ => None,
+        }
+    }
+}
+
+/// Cuts a note to its limit at a character's boundary.
+pub(super) fn cut_note(note: &str) -> &str {
+    let mut end = note.len().min(NOTE_BYTES_MAX);
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    &note[..end]
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

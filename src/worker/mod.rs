@@ -1,0 +1,4 @@
+//! The worker: a control thread and its slots.
+
+mod hit;
+pub mod lease;
