@@ -6,6 +6,7 @@
 //! - what they share: [`builtin`], [`options`], [`exit`]
 //! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
+//! - [`term`] is the only door to the terminal
 //! - [`cli`] alone knows the command line
 
 pub mod broker;
@@ -18,4 +19,5 @@ pub mod mapped;
 pub mod net;
 pub mod options;
 pub mod protocol;
+pub mod term;
 pub mod worker;
