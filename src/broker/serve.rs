@@ -8,6 +8,7 @@ use crate::clock;
 use crate::mapped::{Counters, MapError};
 use crate::net::{Context, NetError, raise_descriptor_limit};
 use crate::options::BrokerOptions;
+use crate::protocol::ids::Term;
 use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 
@@ -41,8 +42,8 @@ pub enum BrokerError {
 pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), BrokerError> {
     raise_descriptor_limit();
     let Some(lock) = BrokerLock::try_take(dir)? else { return Err(BrokerError::Taken(holder(dir))) };
-    let term = lock.next_term(clock::unix_seconds())?;
-    let counters = Counters::create(&dir.broker_beat(), 1)?;
+    let term = lock.begin_term(dir, Term(0))?;
+    let counters = Counters::create(dir, dir.broker_beat(), 1)?;
     let config = Config {
         host: options.place.host.clone(),
         pid: std::process::id(),
@@ -53,19 +54,20 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         liveness: options.timing.liveness,
     };
     let mut turns = Loop::new(config, options.timing, context, &dir.broker_socket(), counters)?;
-    let record = Record::write(dir, term, clock::unix_seconds())?;
+    Record::of_this_process(term).write(dir)?;
     info!("broker of {} serves (pid {}, term {term})", options.place.host, std::process::id());
     let served = serve_until_asked(&mut turns, options.grace, stop);
     // Rule E3: what is ours is taken away before the lock falls.
     drop(turns);
-    record.remove();
+    Record::remove(dir)?;
     drop(lock);
     served
 }
 
 fn holder(dir: &RuntimeDir) -> String {
     match Record::read(dir) {
-        Ok(record) => format!("pid {}, term {}", record.pid, record.term),
+        Ok(Some(record)) => format!("pid {}, term {}", record.pid, record.term),
+        Ok(None) => "it has not written its record yet".to_owned(),
         Err(error) => format!("its record cannot be read: {error}"),
     }
 }

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::net::Waker;
 use crate::signals::spawn_quiet;
+use crate::term::progress::{Bar, Output};
 
 /// A pipe that polls writable takes this much without blocking (PIPE_BUF).
 const AT_ONCE_BYTES_MAX: usize = 4096;
@@ -128,6 +129,24 @@ impl Writer {
     /// Whether everything is written.
     pub(super) fn is_idle(&self) -> bool {
         self.given.is_empty()
+    }
+}
+
+/// The writer, and the bar that must not stand in its way.
+pub(super) struct Sink {
+    pub(super) writer: Writer,
+    pub(super) bar: Bar,
+}
+
+impl Sink {
+    /// Takes bytes to write.
+    pub(super) fn write(&mut self, stream: Stream, bytes: Bytes, cost: Cost) {
+        let output = match stream {
+            Stream::Out => Output::Stdout,
+            Stream::Err => Output::Stderr,
+        };
+        let shown = bytes.clone();
+        self.bar.with_hidden(output, &shown, || self.writer.write(stream, bytes, cost));
     }
 }
 

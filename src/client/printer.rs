@@ -1,5 +1,6 @@
 //! Replies as a person or a program wants them: exact bytes, lines, or JSON objects.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
@@ -10,9 +11,9 @@ use crate::protocol::message::Channel;
 use crate::protocol::status::Status;
 use crate::protocol::stream::Piece;
 use crate::protocol::time::Moment;
-use crate::term::escape;
+use crate::term::escape::{Escaper, one_line};
 
-use super::output::{Cost, Stream, Writer};
+use super::output::{Cost, Sink, Stream};
 
 /// Pieces up to this are gathered, so that a million short replies are not a million writes.
 const GATHER_BYTES_MAX: usize = 8 * 1024;
@@ -53,7 +54,7 @@ pub(super) enum Style {
 #[derive(Debug)]
 pub(super) struct Printer {
     style: Style,
-    escape_stderr: bool,
+    stderr: Escaper,
     gathered: BytesMut,
     cost: Cost,
     /// Last byte of the current reply.
@@ -77,7 +78,7 @@ impl Printer {
         };
         Self {
             style,
-            escape_stderr,
+            stderr: Escaper::new(escape_stderr),
             gathered: BytesMut::new(),
             cost: Cost::default(),
             last: None,
@@ -98,15 +99,18 @@ impl Printer {
     }
 
     /// Takes a piece of a reply.
-    pub(super) fn on_piece(&mut self, now: Moment, piece: Piece, slot: &str, writer: &mut Writer) {
+    pub(super) fn on_piece(&mut self, now: Moment, piece: Piece, slot: &str, sink: &mut Sink) {
         let Piece { seq, channel, bytes, end } = piece;
         let length = bytes.len() as u64;
         match channel {
-            Channel::Body => self.on_body(bytes, writer),
+            Channel::Body => self.on_body(bytes, sink),
             Channel::Stderr => {
-                self.flush(writer);
-                let text = if self.escape_stderr { escape::for_terminal(&bytes).into_owned().into() } else { bytes };
-                writer.write(Stream::Err, text, Cost { bytes: length, ends: 0 });
+                self.flush(sink);
+                let text = match self.stderr.feed(&bytes) {
+                    Cow::Borrowed(_) => bytes.clone(),
+                    Cow::Owned(text) => text.into(),
+                };
+                sink.write(Stream::Err, text, Cost { bytes: length, ends: 0 });
             }
             Channel::Note => {
                 self.note.extend_from_slice(&bytes);
@@ -114,11 +118,11 @@ impl Printer {
             }
         }
         if let Some(status) = end {
-            self.on_end(now, seq, status, slot, writer);
+            self.on_end(now, seq, status, slot, sink);
         }
     }
 
-    fn on_body(&mut self, bytes: Bytes, writer: &mut Writer) {
+    fn on_body(&mut self, bytes: Bytes, sink: &mut Sink) {
         let length = bytes.len() as u64;
         self.bytes += length;
         self.last = bytes.last().copied().or(self.last);
@@ -128,15 +132,15 @@ impl Printer {
                 self.body.extend_from_slice(&bytes);
             }
         } else if bytes.len() > GATHER_BYTES_MAX {
-            self.flush(writer);
-            writer.write(Stream::Out, bytes, Cost { bytes: length, ends: 0 });
+            self.flush(sink);
+            sink.write(Stream::Out, bytes, Cost { bytes: length, ends: 0 });
         } else {
             self.cost.bytes += length;
             self.gathered.extend_from_slice(&bytes);
         }
     }
 
-    fn on_end(&mut self, now: Moment, seq: u64, status: Status, slot: &str, writer: &mut Writer) {
+    fn on_end(&mut self, now: Moment, seq: u64, status: Status, slot: &str, sink: &mut Sink) {
         let note = String::from_utf8_lossy(&std::mem::take(&mut self.note)).into_owned();
         match self.style {
             Style::Exact => {}
@@ -152,16 +156,16 @@ impl Printer {
             if self.worst.is_none_or(|(_, worst)| rank(status) > rank(worst)) {
                 self.worst = Some((seq, status));
             }
-            self.flush(writer);
+            self.flush(sink);
+            let mut text = self.stderr.finish();
             let why = if note.is_empty() { status.to_string() } else { note };
-            let why = escape::for_terminal(why.as_bytes()).into_owned();
-            let text = format!("zhit client: request {seq}: {}\n", String::from_utf8_lossy(&why));
-            writer.write(Stream::Err, text.into(), Cost::default());
+            text.extend_from_slice(format!("zhit client: request {seq}: {}\n", one_line(&why)).as_bytes());
+            sink.write(Stream::Err, text.into(), Cost::default());
         }
         (self.last, self.bytes) = (None, 0);
         self.body.clear();
         if self.gathered.len() > GATHER_BYTES_MAX {
-            self.flush(writer);
+            self.flush(sink);
         }
     }
 
@@ -188,10 +192,10 @@ impl Printer {
     }
 
     /// Hands over what was gathered.
-    pub(super) fn flush(&mut self, writer: &mut Writer) {
+    pub(super) fn flush(&mut self, sink: &mut Sink) {
         let cost = std::mem::take(&mut self.cost);
         if !self.gathered.is_empty() || cost != Cost::default() {
-            writer.write(Stream::Out, self.gathered.split().freeze(), cost);
+            sink.write(Stream::Out, self.gathered.split().freeze(), cost);
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::status::Status;
 use crate::protocol::{HitKey, Message};
 use crate::signals::Stop;
-use crate::term;
 use crate::term::progress::Bar;
+use crate::term::style::Screen;
 
-use super::hit::{Config, Hit, Outcome};
+use super::hit::{Config, Hit};
 use super::input::Source;
-use super::output::Writer;
+use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
 use super::report;
 
@@ -46,8 +46,7 @@ struct Client {
     dealer: Dealer,
     source: Source,
     printer: Printer,
-    writer: Writer,
-    bar: Bar,
+    sink: Sink,
     slot: String,
     messages: Vec<Message>,
     no_route: bool,
@@ -65,7 +64,7 @@ pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop
     let mut client = Client::new(options, context, socket, stop.waker().clone())?;
     let host_socket = socket.display().to_string();
     let ended = client.serve(stop)?;
-    client.bar.finish();
+    client.sink.bar.finish();
     Ok(match ended {
         Ended::Signal(signal) => Exit::Signal(signal),
         Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &host_socket),
@@ -102,9 +101,8 @@ impl Client {
             hit: Hit::open(clock::now(), HitKey::from_bytes(key), config),
             dealer,
             source,
-            printer: Printer::new(options.format, exact && !json, term::stderr_is_terminal()),
-            writer: Writer::new(waker),
-            bar: Bar::new(clock::now(), options.progress, "client"),
+            printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
+            sink: Sink { writer: Writer::new(waker), bar: Bar::new(options.progress, "client", clock::now()) },
             slot: String::new(),
             messages: Vec::new(),
             no_route: true,
@@ -128,7 +126,7 @@ impl Client {
             self.hit.on_tick(now, &mut self.messages);
             self.send()?;
             self.warn_of_silence();
-            if self.hit.outcome().is_some() && (self.writer.is_idle() || self.broken.is_some()) {
+            if self.hit.outcome().is_some() && (self.sink.writer.is_idle() || self.broken.is_some()) {
                 return Ok(Ended::Outcome);
             }
             self.wait(stop.waker())?;
@@ -157,11 +155,11 @@ impl Client {
     fn deliver(&mut self) {
         let now = clock::now();
         while let Some(piece) = self.hit.next_reply() {
-            self.bar.received(piece.bytes.len() as u64);
-            self.printer.on_piece(now, piece, &self.slot, &mut self.writer);
+            self.sink.bar.received(piece.bytes.len() as u64);
+            self.printer.on_piece(now, piece, &self.slot, &mut self.sink);
         }
-        self.printer.flush(&mut self.writer);
-        match self.writer.written() {
+        self.printer.flush(&mut self.sink);
+        match self.sink.writer.written() {
             Ok(cost) => {
                 self.hit.consumed(cost.bytes, false);
                 (0..cost.ends).for_each(|_| self.hit.consumed(0, true));
@@ -172,7 +170,7 @@ impl Client {
             }
         }
         self.pump();
-        self.bar.tick(now);
+        self.sink.bar.tick(now);
     }
 
     fn pump(&mut self) {
@@ -180,7 +178,7 @@ impl Client {
         let from = self.hit.seq();
         let written = self.source.pump(now, &mut self.hit);
         (from..=self.hit.seq()).for_each(|seq| self.printer.on_request(now, seq));
-        self.bar.sent(written);
+        self.sink.bar.sent(written);
     }
 
     fn send(&mut self) -> Result<(), ClientError> {
@@ -201,9 +199,8 @@ impl Client {
             self.warned = true;
             let slot = &self.slot;
             let seconds = silence.as_secs();
-            self.bar.with_hidden(|| {
-                eprintln!("zhit client: {slot} has been silent for {seconds} s; waiting for it (^C gives up)");
-            });
+            let text = format!("zhit client: {slot} has been silent for {seconds} s; waiting for it (^C gives up)\n");
+            self.sink.write(Stream::Err, text.into(), Cost::default());
         }
     }
 
@@ -240,9 +237,4 @@ pub(super) const fn exit_of(status: Status) -> Exit {
             Exit::HandlerFailed
         }
     }
-}
-
-/// Whether the loop's outcome is one that nobody needs to hear about.
-pub(super) fn is_quiet(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Done | Outcome::Abandoned)
 }

@@ -33,7 +33,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Map(#[from] MapError),
     /// Rule A5: its entry is gone and cannot be had again.
-    #[error("the worker's entry in {0} is gone; its Hits were finished; start it again")]
+    #[error("the entry of {0} in the runtime directory is gone; its Hits were finished; start the worker again")]
     Absent(String),
     /// A slot's thread ended by an error, which was logged.
     #[error("{0} slots ended early; the log says why")]
@@ -59,7 +59,7 @@ impl Slots {
 pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), WorkerError> {
     raise_descriptor_limit();
     let member = Member::enter(dir)?;
-    let counters = Arc::new(Counters::create(&member.beat_path(), 1 + options.slots as usize)?);
+    let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), 1 + options.slots as usize)?);
     let me = |number| Identity {
         slot: SlotId { worker: member.id(), number },
         incarnation: member.incarnation(),
@@ -108,7 +108,7 @@ fn spec(handler: &Handler) -> Spec {
     match handler {
         Handler::Builtin(builtin) => Spec::Builtin(*builtin),
         Handler::Command(words) => Spec::Process(words.clone()),
-        Handler::Shell(text) => Spec::Shell(text.clone()),
+        Handler::Shell(text) => Spec::Shell(text.to_string_lossy().into_owned()),
     }
 }
 
@@ -128,17 +128,17 @@ impl Serving<'_> {
             self.control.turn(stop.waker(), true)?;
             if clock::now() >= check_at {
                 check_at = clock::now() + interval;
-                absent = !self.member.still_present();
+                absent = !self.member.is_still_present();
             }
         }
         if absent {
-            error!("the entry {} is gone; leaving", self.member.path().display());
+            error!("the entry of {} is gone; leaving", self.member.id());
         }
         self.drain(stop)?;
         let failed = self.slots.failed.load(Ordering::Acquire);
         match (failed, absent) {
             (0, false) => Ok(()),
-            (0, true) => Err(WorkerError::Absent(self.member.path().display().to_string())),
+            (0, true) => Err(WorkerError::Absent(self.member.id().to_string())),
             (failed, _) => Err(WorkerError::Slots(failed)),
         }
     }

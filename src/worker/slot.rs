@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use tracing::{debug, warn};
 
 use crate::clock;
@@ -247,9 +248,9 @@ impl SlotLoop {
         let write = Interest::WRITE.when(self.no_route);
         let dealer = poll.socket(&self.dealer, Interest::READ | write);
         let waker = poll.fd(&self.waker, Interest::READ);
-        for item in &fds {
-            let interest = if item.write { Interest::WRITE } else { Interest::READ };
-            poll.fd(&item.fd, interest);
+        for (fd, wanted) in &fds {
+            let write = Interest::WRITE.when(wanted.contains(PollFlags::OUT));
+            poll.fd(fd, write | Interest::READ.when(wanted.contains(PollFlags::IN)));
         }
         let ready = poll.wait(Some(timeout))?;
         if ready.readable(waker) {
