@@ -4,7 +4,9 @@
 //!
 //! - [`protocol`] is pure: frames, messages, ids, limits and the stream machine of both ends.
 //! - [`net`] is the only door to libzmq; [`clock`] the only one to the clock.
+//! - [`runtime`] is the directory where the processes of a host find each other, and its locks.
 
 pub mod clock;
 pub mod net;
 pub mod protocol;
+pub mod runtime;
