@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::mapped::{Counters, MapError};
+use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, raise_descriptor_limit};
 use crate::options::BrokerOptions;
 use crate::protocol::ids::Term;
@@ -32,7 +32,7 @@ pub enum BrokerError {
     Loop(#[from] LoopError),
     /// Its loop counter.
     #[error(transparent)]
-    Map(#[from] MapError),
+    Map(#[from] MappedError),
 }
 
 /// Serves until `stop` says so.

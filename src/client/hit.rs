@@ -506,6 +506,7 @@ impl Hit {
             if self.asked == 0 {
                 // Nobody has heard of this Hit: the next OPEN is the first.
                 self.sent_at = None;
+                self.attempt = Attempt(0);
                 self.requests.rewind();
             }
         }

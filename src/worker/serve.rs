@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::mapped::{Counters, MapError};
+use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{Handler, WorkerOptions};
 use crate::protocol::ids::SlotId;
@@ -31,7 +31,7 @@ pub enum WorkerError {
     Net(#[from] NetError),
     /// Its loop counters.
     #[error(transparent)]
-    Map(#[from] MapError),
+    Map(#[from] MappedError),
     /// Rule A5: its entry is gone and cannot be had again.
     #[error("the entry of {0} in the runtime directory is gone; its Hits were finished; start the worker again")]
     Absent(String),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::event::PollFlags;
 use tracing::{debug, warn};
 
 use crate::clock;
@@ -15,13 +14,16 @@ use crate::mapped::Counters;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId};
-use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX};
+use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
 use crate::protocol::status::Status;
 use crate::protocol::time::earliest;
 
 use super::handler::{Output, RequestContext, Running, Spec};
 use super::lease::{Action, Identity, Slot};
 use super::scratch::Scratch;
+
+/// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
+const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
 
 /// What the control thread tells its slots; a slot looks at it when woken, and each turn.
 #[derive(Debug, Default)]
@@ -189,8 +191,10 @@ impl SlotLoop {
 
     /// Moves bytes between the stream and the handler until neither can take more.
     fn drive(&mut self) -> Result<(), NetError> {
-        let mut unsent = 0;
-        while let Some(running) = &mut self.running {
+        let (mut unsent, mut given) = (0, 0);
+        while let Some(running) = &mut self.running
+            && given < TURN_BYTES_MAX
+        {
             let mut moved = false;
             while running.wants_input()
                 && let Some(piece) = self.machine.next_input()
@@ -202,7 +206,8 @@ impl SlotLoop {
             running.turn(clock::now(), self.machine.output_room(), &mut self.outputs);
             self.machine.on_taken(running.taken() - taken);
             moved |= running.taken() > taken || !self.outputs.is_empty();
-            unsent += self.take_outputs();
+            let output = self.take_outputs();
+            (unsent, given) = (unsent + output, given + output);
             if unsent >= CHUNK_BYTES_MAX || !moved {
                 unsent = 0;
                 self.machine.flush(clock::now(), &mut self.actions);
@@ -248,9 +253,8 @@ impl SlotLoop {
         let write = Interest::WRITE.when(self.no_route);
         let dealer = poll.socket(&self.dealer, Interest::READ | write);
         let waker = poll.fd(&self.waker, Interest::READ);
-        for (fd, wanted) in &fds {
-            let write = Interest::WRITE.when(wanted.contains(PollFlags::OUT));
-            poll.fd(fd, write | Interest::READ.when(wanted.contains(PollFlags::IN)));
+        for item in &fds {
+            poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
         }
         let ready = poll.wait(Some(timeout))?;
         if ready.readable(waker) {
