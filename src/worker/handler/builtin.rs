@@ -6,11 +6,11 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::notes::Ending;
-use super::{Output, RequestContext};
+use super::{Output, RequestContext, TURN_BYTES_MAX};
 use crate::builtin::Builtin;
 use crate::protocol::limits::CHUNK_BYTES_MAX;
 use crate::protocol::message::Channel;
@@ -25,23 +25,25 @@ const ARGUMENT_BYTES_MAX: usize = 64;
 const SOURCE_BLOCK_BYTES: usize = 262_139;
 
 /// One request to a builtin.
-#[derive(Debug)]
 pub(super) struct BuiltinRun {
     work: Work,
     /// Reply bytes that wait for room.
     pending: Bytes,
     /// The request's END has been fed.
     fed_end: bool,
+    fed: u64,
+    /// What of it had been taken at the end of the last turn.
     taken: u64,
     given: u64,
     timeout: Option<Duration>,
     timeout_at: Option<Moment>,
     stopped: Option<Status>,
+    /// There was more room than one turn may fill.
+    cut_short: bool,
     ended: bool,
 }
 
 /// What is to be done, and how far it is.
-#[derive(Debug)]
 enum Work {
     /// The request is read; then comes this answer.
     Answer(Builtin, Bytes),
@@ -62,12 +64,6 @@ enum Work {
 #[derive(Default)]
 struct Digest(Box<Xxh3>);
 
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0.digest())
-    }
-}
-
 impl BuiltinRun {
     pub(super) fn start(builtin: Builtin, context: &RequestContext<'_>, now: Moment) -> Self {
         let work = match builtin {
@@ -81,11 +77,13 @@ impl BuiltinRun {
             work,
             pending: Bytes::new(),
             fed_end: false,
+            fed: 0,
             taken: 0,
             given: 0,
             timeout: context.timeout,
             timeout_at: context.timeout.map(|timeout| now + timeout),
             stopped: None,
+            cut_short: false,
             ended: false,
         }
     }
@@ -105,14 +103,10 @@ impl BuiltinRun {
     pub(super) fn feed(&mut self, bytes: Bytes, end: bool) {
         debug_assert!(self.wants_input(), "fed while a piece waits");
         self.fed_end |= end;
-        self.taken += bytes.len() as u64;
+        self.fed += bytes.len() as u64;
         match &mut self.work {
             _ if self.ended => {}
-            Work::Echo => {
-                // Its bytes are taken when they leave again.
-                self.taken -= bytes.len() as u64;
-                self.pending = bytes;
-            }
+            Work::Echo => self.pending = bytes,
             Work::Argument(_, text) => {
                 let room = (ARGUMENT_BYTES_MAX + 1).saturating_sub(text.len());
                 text.extend(bytes.iter().take(room));
@@ -131,7 +125,7 @@ impl BuiltinRun {
     }
 
     fn finish_sink(&mut self, digest: u64) {
-        self.pending = Bytes::from(format!("{} {digest:016x}", self.taken));
+        self.pending = Bytes::from(format!("{} {digest:016x}", self.fed));
         self.work = Work::Done(Builtin::Sink);
     }
 
@@ -142,7 +136,7 @@ impl BuiltinRun {
     pub(super) fn next_deadline(&self) -> Option<Moment> {
         let due = match self.work {
             _ if self.ended => return None,
-            _ if self.stopped.is_some() => Some(Moment::ZERO),
+            _ if self.stopped.is_some() || self.cut_short => Some(Moment::ZERO),
             Work::Sleep(until) => Some(until),
             _ => None,
         };
@@ -157,13 +151,22 @@ impl BuiltinRun {
             self.stop(Status::Deadline);
         }
         if let Some(why) = self.stopped {
+            self.taken = self.fed;
             return self.end(why, None, out);
         }
-        let mut room = room;
-        self.emit(&mut room, out);
+        let mut left = room.min(TURN_BYTES_MAX);
+        self.emit(&mut left, out);
         if self.fed_end && self.pending.is_empty() {
-            self.work_on(now, &mut room, out);
+            self.work_on(now, &mut left, out);
         }
+        self.cut_short = left == 0 && room > TURN_BYTES_MAX;
+        // What `echo` holds back opens no credit.
+        let held = if matches!(self.work, Work::Echo) {
+            self.pending.len()
+        } else {
+            0
+        };
+        self.taken = self.fed - held as u64;
     }
 
     /// The request is there; all that was pending has gone.
@@ -208,9 +211,6 @@ impl BuiltinRun {
             };
             *room -= length;
             self.given += length as u64;
-            if matches!(self.work, Work::Echo) {
-                self.taken += length as u64;
-            }
             out.push(Output::Chunk(Channel::Body, chunk));
         }
     }
@@ -228,9 +228,6 @@ impl BuiltinRun {
             }
             .note()
         });
-        if matches!(self.work, Work::Echo) {
-            self.taken += self.pending.remaining() as u64;
-        }
         self.pending = Bytes::new();
         self.ended = true;
         out.push(Output::Ended { status, note });

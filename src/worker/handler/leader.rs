@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
@@ -74,7 +74,7 @@ impl Leader {
 
     /// Readable once the process has exited.
     pub(super) fn interest(&self) -> Interest<'_> {
-        (self.pidfd.as_fd(), PollFlags::IN)
+        Interest::read(&self.pidfd)
     }
 
     /// Signals the group; only the leader if it has moved itself to another group.
@@ -85,16 +85,18 @@ impl Leader {
     }
 
     /// How it exited, if it has; it stays a zombie.
-    pub(super) fn exit(&self) -> Option<Exit> {
+    pub(super) fn exit(&mut self) -> Option<Exit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match self.wait(options) {
-            Ok(status) => status.map(|status| Exit::from(&status)),
-            // SIGCHLD is ignored in this process, against the rule of the house: the kernel has reaped it.
-            Err(_) => Some(Exit {
+        let Ok(status) = self.wait(options) else {
+            // SIGCHLD is ignored in this process, against the rule of the house: the kernel has reaped it, and its
+            // number may be another's.
+            self.reaped = true;
+            return Some(Exit {
                 status: Status::Exit(LOST_EXIT),
                 dumped: false,
-            }),
-        }
+            });
+        };
+        status.map(|status| Exit::from(&status))
     }
 
     /// Kills what is left of the group and lets the zombie go. To be called once it has exited.
@@ -127,8 +129,7 @@ impl Drop for Leader {
             return;
         }
         self.signal(Signal::KILL);
-        let (fd, flags) = self.interest();
-        let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+        let mut fds = [self.interest().to_poll()];
         while rustix::event::poll(&mut fds, Some(&REAP_MAX)) == Err(Errno::INTR) {}
         self.kill_group_and_reap();
     }
@@ -153,8 +154,8 @@ impl From<&WaitIdStatus> for Exit {
     fn from(status: &WaitIdStatus) -> Self {
         let ended = match (status.exit_status(), status.terminating_signal()) {
             (Some(0), _) => Status::Ok,
-            (Some(code), _) => Status::Exit((code & 0xff) as u8),
-            (None, Some(number)) => Status::Signal((number & 0xff) as u8),
+            (Some(code), _) => Status::Exit(low_byte(code)),
+            (None, Some(number)) => Status::Signal(low_byte(number)),
             (None, None) => Status::Exit(LOST_EXIT),
         };
         Self {
@@ -162,4 +163,10 @@ impl From<&WaitIdStatus> for Exit {
             dumped: status.dumped(),
         }
     }
+}
+
+/// What the kernel keeps of an exit code or a signal's number.
+fn low_byte(number: i32) -> u8 {
+    let [low, ..] = number.to_le_bytes();
+    low
 }

@@ -6,6 +6,7 @@
 //! [`Output::Ended`], whatever happens.
 
 mod builtin;
+mod drain;
 mod leader;
 mod notes;
 mod per_request;
@@ -14,6 +15,7 @@ mod pipes;
 mod tests;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,9 +26,13 @@ use self::per_request::Process;
 use super::scratch::Scratch;
 use crate::builtin::Builtin;
 use crate::protocol::ids::{HitKey, SlotId};
+use crate::protocol::limits::CHUNK_BYTES_MAX;
 use crate::protocol::message::{Channel, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
+
+/// Most bytes that one turn gives, so that the slot's loop comes round soon (rule A1).
+const TURN_BYTES_MAX: usize = 4 * CHUNK_BYTES_MAX;
 
 /// What a worker runs for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +69,7 @@ pub struct RequestContext<'a> {
 /// What a request gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// At most [`CHUNK_BYTES_MAX`](crate::protocol::limits::CHUNK_BYTES_MAX) bytes of its reply or its standard error.
+    /// At most [`CHUNK_BYTES_MAX`] bytes of its reply or its standard error.
     Chunk(Channel, Bytes),
     /// It has ended and nothing more comes; no process of it is left.
     Ended {
@@ -77,10 +83,8 @@ pub enum Output {
 /// One request that runs.
 ///
 /// Dropped before its end, it kills its process group and reaps it.
-#[derive(Debug)]
 pub struct Running(Kind);
 
-#[derive(Debug)]
 enum Kind {
     Builtin(BuiltinRun),
     /// In a box, so that the small and many builtins stay small.
@@ -89,9 +93,11 @@ enum Kind {
 }
 
 /// What could not be started: it takes what it is sent and ends at its first turn.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct NotStarted {
     note: Option<String>,
+    /// Bytes that were fed, and those of them that count as taken since the last turn.
+    fed: u64,
     taken: u64,
     fed_end: bool,
 }
@@ -128,13 +134,14 @@ impl Running {
             Kind::Builtin(run) => run.feed(bytes, end),
             Kind::Process(process) => process.feed(bytes, end),
             Kind::NotStarted(failed) => {
-                failed.taken += bytes.len() as u64;
+                failed.fed += bytes.len() as u64;
                 failed.fed_end |= end;
             }
         }
     }
 
-    /// Bytes of the body that the handler has been given, or that were discarded because it does not want them.
+    /// Bytes of the body that the handler has been given, or that were discarded because it does not want them. It grows
+    /// in turns only.
     pub fn taken(&self) -> u64 {
         match &self.0 {
             Kind::Builtin(run) => run.taken(),
@@ -162,12 +169,13 @@ impl Running {
         .flatten()
     }
 
-    /// Does all that can be done now and appends what comes of it: at most `output_room` bytes, and the end.
+    /// Does what can be done now and appends what comes of it: at most `output_room` bytes (and 1 MiB), and the end.
     pub fn turn(&mut self, now: Moment, output_room: usize, out: &mut Vec<Output>) {
         match &mut self.0 {
             Kind::Builtin(run) => run.turn(now, output_room, out),
             Kind::Process(process) => process.turn(now, output_room, out),
             Kind::NotStarted(failed) => {
+                failed.taken = failed.fed;
                 let ended = failed.note.take().map(|note| Output::Ended {
                     status: Status::NotStarted,
                     note,
@@ -228,5 +236,17 @@ impl Running {
             Kind::Process(process) => process.stderr_tail(),
             Kind::Builtin(_) | Kind::NotStarted(_) => &[],
         }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the bodies that it holds.
+        let mut shown = f.debug_struct("Running");
+        shown
+            .field("pid", &self.pid())
+            .field("taken", &self.taken())
+            .field("bytes_out", &self.bytes_out());
+        shown.finish_non_exhaustive()
     }
 }

@@ -11,23 +11,14 @@ use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
-use super::leader::{Exit, Leader};
+use super::drain::Drain;
+use super::leader::Leader;
 use super::notes::{self, Ending};
 use super::pipes::{Inlet, Interest, Outlet, ReadBuffer};
-use super::{Output, RequestContext, Spec};
-use crate::protocol::limits::CHUNK_BYTES_MAX;
+use super::{Output, RequestContext, Spec, TURN_BYTES_MAX};
 use crate::protocol::message::{Channel, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
-
-/// After the exit, a silence of this length ends the request while others still hold its pipes.
-const DRAIN_QUIET: Duration = Duration::from_millis(50);
-
-/// However much such others have to say, they get no longer than this.
-const DRAIN_MAX: Duration = Duration::from_secs(1);
-
-/// Most bytes that one turn reads, so that the slot's loop comes round soon (rule A1).
-const TURN_BYTES_MAX: usize = 4 * CHUNK_BYTES_MAX;
 
 /// How much of standard error is kept.
 const TAIL_BYTES_MAX: usize = 2048;
@@ -36,7 +27,6 @@ const TAIL_BYTES_MAX: usize = 2048;
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// One handler process.
-#[derive(Debug)]
 pub(super) struct Process {
     name: String,
     leader: Leader,
@@ -55,24 +45,12 @@ pub(super) struct Process {
     grace: Duration,
 }
 
-#[derive(Debug)]
 enum Phase {
     Runs,
     Drains(Drain),
     Ended,
 }
 
-/// The leader has exited; its zombie is kept.
-#[derive(Debug)]
-struct Drain {
-    exit: Exit,
-    quiet_at: Moment,
-    over_at: Moment,
-    /// Since when there has been no room for output: that time is not held against anybody.
-    blocked_at: Option<Moment>,
-}
-
-#[derive(Debug)]
 struct Stopping {
     why: Status,
     kill_at: Moment,
@@ -82,8 +60,8 @@ struct Stopping {
 /// What a poll found.
 struct Ready {
     stdin: bool,
-    stdout: bool,
-    stderr: bool,
+    /// Standard output, standard error.
+    outlets: [bool; 2],
     exited: bool,
 }
 
@@ -189,8 +167,7 @@ impl Process {
         match &self.phase {
             Phase::Runs => earliest(kill_at, self.timeout_at.filter(|_| self.stopping.is_none())),
             Phase::Drains(_) if self.is_killed() => Some(Moment::ZERO),
-            Phase::Drains(drain) if drain.blocked_at.is_some() || self.is_owing() => kill_at,
-            Phase::Drains(drain) => earliest(kill_at, Some(drain.quiet_at.min(drain.over_at))),
+            Phase::Drains(drain) => earliest(kill_at, drain.over_at()),
             Phase::Ended => None,
         }
     }
@@ -236,13 +213,13 @@ impl Process {
         if ready.exited {
             self.see_exit(now);
         }
-        if ready.stdin {
-            self.stdin.write();
-        }
-        let was_owing = self.is_owing();
+        self.stdin.write(ready.stdin);
         let read = self.read(&ready, room, out);
         self.given += read as u64;
-        self.drain(now, room, was_owing || read > 0);
+        let owing = self.is_owing();
+        if let Phase::Drains(drain) = &mut self.phase {
+            drain.on_turn(now, room > 0, read > 0, owing);
+        }
         self.end_if_drained(now, out);
     }
 
@@ -271,18 +248,15 @@ impl Process {
     fn look(&self, room: usize) -> Ready {
         let interests = self.interests(room);
         let [stdin, stdout, stderr, exit] = interests.each_ref().map(Option::is_some);
-        let (pidfd, _) = self.leader.interest();
-        let mut fds = interests.map(|interest| {
-            let (fd, flags) = interest.unwrap_or((pidfd, PollFlags::empty()));
-            PollFd::from_borrowed_fd(fd, flags)
-        });
+        let pidfd = self.leader.interest().fd;
+        let asleep = || PollFd::from_borrowed_fd(pidfd, PollFlags::empty());
+        let mut fds = interests.map(|interest| interest.map_or_else(asleep, Interest::to_poll));
         // If the poll itself fails, each is tried: none of them blocks.
         let looked = rustix::event::poll(&mut fds, Some(&AT_ONCE)).is_ok();
         let [a, b, c, d] = fds.map(|fd| !looked || !fd.revents().is_empty());
         Ready {
             stdin: stdin && a,
-            stdout: stdout && b,
-            stderr: stderr && c,
+            outlets: [stdout && b, stderr && c],
             exited: exit && d,
         }
     }
@@ -292,12 +266,7 @@ impl Process {
         self.stdout.count_owed();
         self.stderr.count_owed();
         self.stdin.close();
-        self.phase = Phase::Drains(Drain {
-            exit,
-            quiet_at: now + DRAIN_QUIET,
-            over_at: now + DRAIN_MAX,
-            blocked_at: None,
-        });
+        self.phase = Phase::Drains(Drain::new(exit, now));
     }
 
     /// Reads what is there, at most `room` bytes and a turn's worth; how many.
@@ -306,7 +275,10 @@ impl Process {
         let limit = room.min(TURN_BYTES_MAX);
         let mut left = limit;
         self.stderr_first = !self.stderr_first;
-        let mut outlets = [(ready.stdout, &mut self.stdout), (ready.stderr, &mut self.stderr)];
+        let mut outlets = [
+            (ready.outlets[0], &mut self.stdout),
+            (ready.outlets[1], &mut self.stderr),
+        ];
         if self.stderr_first {
             outlets.reverse();
         }
@@ -328,29 +300,10 @@ impl Process {
         limit - left
     }
 
-    /// Moves the drain's deadlines: time without room does not count, and what is owed comes first.
-    fn drain(&mut self, now: Moment, room: usize, heard: bool) {
-        let owing = self.is_owing();
-        let Phase::Drains(drain) = &mut self.phase else { return };
-        if let Some(blocked_at) = drain.blocked_at {
-            drain.over_at += now.since(blocked_at);
-            drain.blocked_at = None;
-        }
-        if room == 0 {
-            drain.blocked_at = Some(now);
-        }
-        if room == 0 || heard {
-            drain.quiet_at = now + DRAIN_QUIET;
-        }
-        if owing {
-            drain.over_at = now + DRAIN_MAX;
-        }
-    }
-
     fn end_if_drained(&mut self, now: Moment, out: &mut Vec<Output>) {
         let Phase::Drains(drain) = &self.phase else { return };
         let closed = !self.stdout.is_open() && !self.stderr.is_open();
-        let quiet = now >= drain.quiet_at.min(drain.over_at) && drain.blocked_at.is_none() && !self.is_owing();
+        let quiet = drain.over_at().is_some_and(|at| now >= at);
         if !(closed || quiet || self.is_killed()) {
             return;
         }

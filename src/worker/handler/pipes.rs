@@ -3,8 +3,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use bytes::Bytes;
-use rustix::event::PollFlags;
+use bytes::{Buf, Bytes};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -20,8 +20,34 @@ const NARROW_PIPE_BYTES: usize = 64 * 1024;
 /// First size of a read: one page does for most replies.
 const FIRST_READ_BYTES: usize = 4096;
 
-/// What can be waited for: a file, and for which event.
-pub type Interest<'a> = (BorrowedFd<'a>, PollFlags);
+/// What can be waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Interest<'a> {
+    /// The file.
+    pub fd: BorrowedFd<'a>,
+    /// Until it takes bytes; else until it has some, or its end.
+    pub write: bool,
+}
+
+impl<'a> Interest<'a> {
+    pub(super) fn read(fd: &'a OwnedFd) -> Self {
+        Self {
+            fd: fd.as_fd(),
+            write: false,
+        }
+    }
+
+    pub(super) fn write(fd: &'a OwnedFd) -> Self {
+        Self {
+            fd: fd.as_fd(),
+            write: true,
+        }
+    }
+
+    pub(super) fn to_poll(self) -> PollFd<'a> {
+        PollFd::from_borrowed_fd(self.fd, if self.write { PollFlags::OUT } else { PollFlags::IN })
+    }
+}
 
 /// Makes one of our ends return `WouldBlock` instead of waiting. The handler's end is another open file and unaffected.
 pub(super) fn set_nonblocking(fd: &OwnedFd) -> rustix::io::Result<()> {
@@ -38,7 +64,6 @@ fn widen(fd: &OwnedFd, wide: &mut bool) -> bool {
 }
 
 /// The way into a handler: its standard input.
-#[derive(Debug)]
 pub(super) struct Inlet {
     fd: Option<OwnedFd>,
     /// The one piece that waits for room in the pipe.
@@ -73,39 +98,27 @@ impl Inlet {
         debug_assert!(self.wants_more(), "fed while a piece waits");
         self.piece = bytes;
         self.end |= end;
-        self.settle();
     }
 
     pub(super) fn interest(&self) -> Option<Interest<'_>> {
-        let fd = self.fd.as_ref().filter(|_| !self.piece.is_empty())?;
-        Some((fd.as_fd(), PollFlags::OUT))
+        self.fd.as_ref().filter(|_| !self.piece.is_empty()).map(Interest::write)
     }
 
-    /// Writes what the pipe takes now.
-    pub(super) fn write(&mut self) {
-        while let Some(fd) = self.fd.as_ref().filter(|_| !self.piece.is_empty()) {
+    /// Writes what the pipe takes now; nothing if it is not `ready`.
+    pub(super) fn write(&mut self, ready: bool) {
+        while let Some(fd) = self.fd.as_ref().filter(|_| ready && !self.piece.is_empty()) {
             match rustix::io::write(fd, &self.piece) {
                 Ok(count) => {
                     self.taken += count as u64;
-                    let _ = self.piece.split_to(count);
+                    self.piece.advance(count);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if self.piece.len() >= NARROW_PIPE_BYTES && widen(fd, &mut self.wide) => {}
-                Err(Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => break,
                 // The handler has closed its end (or, never seen, the pipe failed): it does not want the rest.
                 Err(_) => self.fd = None,
             }
         }
-        self.settle();
-    }
-
-    /// Nobody reads any more.
-    pub(super) fn close(&mut self) {
-        self.fd = None;
-        self.settle();
-    }
-
-    fn settle(&mut self) {
         if self.fd.is_none() {
             self.taken += self.piece.len() as u64;
             self.piece = Bytes::new();
@@ -114,10 +127,15 @@ impl Inlet {
             self.fd = None;
         }
     }
+
+    /// Nobody reads any more.
+    pub(super) fn close(&mut self) {
+        self.fd = None;
+        self.write(false);
+    }
 }
 
 /// A way out of a handler: its standard output or standard error.
-#[derive(Debug)]
 pub(super) struct Outlet {
     fd: Option<OwnedFd>,
     pub(super) channel: Channel,
@@ -150,7 +168,7 @@ impl Outlet {
     }
 
     pub(super) fn interest(&self) -> Option<Interest<'_>> {
-        Some((self.fd.as_ref()?.as_fd(), PollFlags::IN))
+        self.fd.as_ref().map(Interest::read)
     }
 
     /// To be called when the handler has exited: all it has ever written and nobody read lies in the pipe now.
@@ -190,7 +208,6 @@ impl Outlet {
 
 /// Where chunks are read into. It grows with what flows. A large chunk leaves with its memory, uncopied; a small one is
 /// copied out, so that what waits for a client's acknowledgement never holds much more memory than it has bytes.
-#[derive(Debug)]
 pub(super) struct ReadBuffer {
     bytes: Vec<u8>,
     size: usize,
