@@ -67,8 +67,11 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Stop) -> Result<Exit
     let context = Context::new()?;
     let broker_stop = Stop::new()?;
     let worker_stop = Stop::new()?;
-    let broker_options =
-        BrokerOptions { place: options.place.clone(), timing: options.timing, grace: Duration::ZERO };
+    let broker_options = BrokerOptions {
+        place: options.place.clone(),
+        timing: options.timing,
+        grace: Duration::ZERO,
+    };
     let worker_options = WorkerOptions {
         place: options.place.clone(),
         timing: options.timing,

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use zhit::cli::{self, Command};
 use zhit::exit::Exit;
+use zhit::roles;
 use zhit::signals::{Ended, HangUp, Stop, run_role};
 use zhit::term::style;
-use zhit::roles;
 
 fn main() -> ExitCode {
     let command = cli::parse();
@@ -25,7 +25,10 @@ fn main() -> ExitCode {
         Command::Broker(options) => roles::broker(&options, &told),
         Command::Worker(options) => roles::worker(&options, &told),
         Command::Client(options) => roles::client(options, &told),
-        Command::Ping(options) => { let _ = options; Exit::Usage },
+        Command::Ping(options) => {
+            let _ = options;
+            Exit::Usage
+        }
     });
     match ended {
         Ok(Ended::Returned(exit)) => exit.into(),

@@ -87,7 +87,9 @@ fn complain(role: &str, what: &dyn Display) {
 fn log() {
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let screen = crate::term::style::Screen::stderr();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // Only the first role of a process sets it.
     let _ = log.with_target(false).with_ansi(screen.has_colour()).try_init();
 }

@@ -24,7 +24,10 @@ impl Stop {
     /// # Errors
     /// [`NetError::Eventfd`] when there are no descriptors left.
     pub fn new() -> Result<Self, NetError> {
-        Ok(Self { signal: Arc::default(), waker: Waker::new()? })
+        Ok(Self {
+            signal: Arc::default(),
+            waker: Waker::new()?,
+        })
     }
 
     /// The signal that asked the role to end, if one did.
@@ -39,7 +42,9 @@ impl Stop {
 
     /// Asks the role to end as this signal does. The first one holds.
     pub fn ask(&self, signal: u8) {
-        let _ = self.signal.compare_exchange(0, signal, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .signal
+            .compare_exchange(0, signal, Ordering::AcqRel, Ordering::Acquire);
         self.waker.wake();
     }
 }

@@ -45,14 +45,19 @@ struct Watch {
 
 impl Watch {
     fn new() -> Result<Self, LoopError> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, held: HashMap::new() })
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            held: HashMap::new(),
+        })
     }
 
     /// Begins to watch; returns whether the process is there to be watched.
     fn add(&mut self, worker: WorkerId, incarnation: Incarnation, pid: u32) -> bool {
         self.remove(worker);
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return false };
+        let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+            return false;
+        };
         let data = epoll::EventData::new_u64(worker.0.into());
         let added = epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN);
         self.held.insert(worker, (incarnation, pidfd));
@@ -78,7 +83,8 @@ impl Watch {
             *slot = u32::try_from(event.data.u64()).ok().map(WorkerId);
         }
         let ids = events.into_iter().flatten();
-        ids.filter_map(|id| self.held.get(&id).map(|(incarnation, _)| (id, *incarnation))).collect()
+        ids.filter_map(|id| self.held.get(&id).map(|(incarnation, _)| (id, *incarnation)))
+            .collect()
     }
 }
 
@@ -104,7 +110,14 @@ impl Loop {
         let mut router = Router::new(context)?;
         router.bind(socket)?;
         let machine = Machine::new(clock::now(), config);
-        Ok(Self { machine, router, watch: Watch::new()?, counters, timing, actions: Vec::new() })
+        Ok(Self {
+            machine,
+            router,
+            watch: Watch::new()?,
+            counters,
+            timing,
+            actions: Vec::new(),
+        })
     }
 
     /// How many Hits are served.
@@ -129,7 +142,9 @@ impl Loop {
         self.counters.bump(0);
         self.machine.beat();
         for _ in 0..MESSAGES_PER_TURN_MAX {
-            let Some((peer, received)) = self.router.recv()? else { break };
+            let Some((peer, received)) = self.router.recv()? else {
+                break;
+            };
             match (peer, received) {
                 (Some(peer), Received::Frames(frames)) => self.on_frames(peer, frames)?,
                 (peer, received) => debug!(?peer, ?received, "dropped what is no message"),
@@ -169,7 +184,8 @@ impl Loop {
                         info!("{worker} (pid {pid}) has joined");
                         if !self.watch.add(worker, incarnation, pid) {
                             warn!("{worker} (pid {pid}) has ended already");
-                            self.machine.on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
+                            self.machine
+                                .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
                         }
                     }
                     Action::Unwatch(worker) => {
@@ -195,7 +211,8 @@ impl Loop {
         }
         if ready.readable(ended) {
             for (worker, incarnation) in self.watch.ended() {
-                self.machine.on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
+                self.machine
+                    .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
             }
             self.perform()?;
         }

@@ -41,7 +41,9 @@ pub enum BrokerError {
 /// [`BrokerError`] when it cannot begin, or cannot go on.
 pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), BrokerError> {
     raise_descriptor_limit();
-    let Some(lock) = BrokerLock::try_take(dir)? else { return Err(BrokerError::Taken(holder(dir))) };
+    let Some(lock) = BrokerLock::try_take(dir)? else {
+        return Err(BrokerError::Taken(holder(dir)));
+    };
     let term = lock.begin_term(dir, Term(0))?;
     let counters = Counters::create(dir, dir.broker_beat(), 1)?;
     let config = Config {
@@ -55,7 +57,11 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
     };
     let mut turns = Loop::new(config, options.timing, context, &dir.broker_socket(), counters)?;
     Record::of_this_process(term).write(dir)?;
-    info!("broker of {} serves (pid {}, term {term})", options.place.host, std::process::id());
+    info!(
+        "broker of {} serves (pid {}, term {term})",
+        options.place.host,
+        std::process::id()
+    );
     let served = serve_until_asked(&mut turns, options.grace, stop);
     // Rule E3: what is ours is taken away before the lock falls.
     drop(turns);

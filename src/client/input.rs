@@ -75,7 +75,9 @@ impl Source {
 
     /// Reads stdin once; to be called when it has something to read.
     pub(super) fn read_stdin(&mut self, hit: &Hit) -> io::Result<()> {
-        let (Self::Lines(reading) | Self::Whole(reading)) = self else { return Ok(()) };
+        let (Self::Lines(reading) | Self::Whole(reading)) = self else {
+            return Ok(());
+        };
         let room = hit.room().unwrap_or(0).min(CHUNK_BYTES_MAX);
         let mut buffer = BytesMut::zeroed(room);
         let count = loop {
@@ -88,7 +90,11 @@ impl Source {
         buffer.truncate(count);
         reading.ended = count == 0;
         // A small read must not pin a large buffer.
-        reading.block = if count < room / 4 { Bytes::copy_from_slice(&buffer) } else { buffer.freeze() };
+        reading.block = if count < room / 4 {
+            Bytes::copy_from_slice(&buffer)
+        } else {
+            buffer.freeze()
+        };
         Ok(())
     }
 }

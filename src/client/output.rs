@@ -86,7 +86,15 @@ impl Writer {
     /// A writer that wakes `waker` when it has made progress.
     pub(super) fn new(waker: Waker) -> Self {
         let told = Arc::default();
-        Self { jobs: None, waker, told, given: VecDeque::new(), seen: 0, at_once: Cost::default(), failed: None }
+        Self {
+            jobs: None,
+            waker,
+            told,
+            given: VecDeque::new(),
+            seen: 0,
+            at_once: Cost::default(),
+            failed: None,
+        }
     }
 
     /// Takes bytes to write.
@@ -101,7 +109,9 @@ impl Writer {
             }
             return;
         }
-        let jobs = self.jobs.get_or_insert_with(|| start(self.waker.clone(), Arc::clone(&self.told)));
+        let jobs = self
+            .jobs
+            .get_or_insert_with(|| start(self.waker.clone(), Arc::clone(&self.told)));
         self.given.push_back(cost);
         // The thread ends only after it has reported why.
         let _ = jobs.send((stream, bytes));
@@ -146,7 +156,8 @@ impl Sink {
             Stream::Err => Output::Stderr,
         };
         let shown = bytes.clone();
-        self.bar.with_hidden(output, &shown, || self.writer.write(stream, bytes, cost));
+        self.bar
+            .with_hidden(output, &shown, || self.writer.write(stream, bytes, cost));
     }
 }
 

@@ -100,7 +100,12 @@ impl Printer {
 
     /// Takes a piece of a reply.
     pub(super) fn on_piece(&mut self, now: Moment, piece: Piece, slot: &str, sink: &mut Sink) {
-        let Piece { seq, channel, bytes, end } = piece;
+        let Piece {
+            seq,
+            channel,
+            bytes,
+            end,
+        } = piece;
         let length = bytes.len() as u64;
         match channel {
             Channel::Body => self.on_body(bytes, sink),

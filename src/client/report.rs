@@ -87,7 +87,11 @@ fn ledger(hit: &Hit) -> String {
         1 => "request 1 was answered".to_owned(),
         last => format!("requests 1 to {last} were answered"),
     }];
-    let ran = if ledger.exact { "ran without an answer" } else { "may have run without an answer" };
+    let ran = if ledger.exact {
+        "ran without an answer"
+    } else {
+        "may have run without an answer"
+    };
     match (ledger.answered + 1, ledger.maybe) {
         (first, last) if first == last => parts.push(format!("request {first} {ran}")),
         (first, last) if first < last => parts.push(format!("requests {first} to {last} {ran}")),

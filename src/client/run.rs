@@ -102,7 +102,10 @@ impl Client {
             dealer,
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
-            sink: Sink { writer: Writer::new(waker), bar: Bar::new(options.progress, "client", clock::now()) },
+            sink: Sink {
+                writer: Writer::new(waker),
+                bar: Bar::new(options.progress, "client", clock::now()),
+            },
             slot: String::new(),
             messages: Vec::new(),
             no_route: true,
@@ -192,7 +195,10 @@ impl Client {
     }
 
     fn warn_of_silence(&mut self) {
-        let silence = self.hit.silence(clock::now()).filter(|silence| *silence >= self.patience);
+        let silence = self
+            .hit
+            .silence(clock::now())
+            .filter(|silence| *silence >= self.patience);
         if silence.is_none() {
             self.warned = false;
         } else if let Some(silence) = silence.filter(|_| !self.warned) {
@@ -206,7 +212,10 @@ impl Client {
 
     fn wait(&mut self, waker: &Waker) -> Result<(), ClientError> {
         let now = clock::now();
-        let timeout = self.hit.next_deadline().map_or(TURN_MAX, |at| at.since(now).min(TURN_MAX));
+        let timeout = self
+            .hit
+            .next_deadline()
+            .map_or(TURN_MAX, |at| at.since(now).min(TURN_MAX));
         let input = stdin();
         let mut poll = Poll::new();
         let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));

@@ -38,7 +38,10 @@ impl Counters {
     /// For no counters, or more than 65,536.
     pub fn create(dir: impl AsFd, name: &str, count: usize) -> Result<Self, MappedError> {
         assert!((1..=COUNTERS_MAX).contains(&count), "{count} counters");
-        let dir = dir.as_fd().try_clone_to_owned().map_err(failed("open the directory of", name))?;
+        let dir = dir
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(failed("open the directory of", name))?;
         // Made whole under another name, so that nobody opens a file that is still empty.
         let new = format!("{name}.new");
         match unlinkat(&dir, &new, AtFlags::empty()) {
@@ -54,7 +57,12 @@ impl Counters {
             return Err(failed("make", name)(errno));
         }
         let map = Map::new(&file, count, ProtFlags::READ | ProtFlags::WRITE).map_err(failed("map", name))?;
-        Ok(Self { map, dir, name: name.to_owned(), file })
+        Ok(Self {
+            map,
+            dir,
+            name: name.to_owned(),
+            file,
+        })
     }
 
     /// Counts one turn of loop `index`. Costs a few nanoseconds.
@@ -78,7 +86,9 @@ impl Counters {
 impl Drop for Counters {
     fn drop(&mut self) {
         let there = statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW);
-        let (Ok(there), Ok(ours)) = (there, fstat(&self.file)) else { return };
+        let (Ok(there), Ok(ours)) = (there, fstat(&self.file)) else {
+            return;
+        };
         if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) {
             // A file that stays is replaced by the next of its name.
             let _ = unlinkat(&self.dir, &self.name, AtFlags::empty());
@@ -104,9 +114,14 @@ impl CountersView {
         let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
         let count = usize::try_from(bytes).unwrap_or(usize::MAX) / COUNTER_BYTES;
         if !(1..=COUNTERS_MAX).contains(&count) || bytes % COUNTER_BYTES as u64 != 0 {
-            return Err(MappedError::NoCounters { name: name.to_owned(), bytes });
+            return Err(MappedError::NoCounters {
+                name: name.to_owned(),
+                bytes,
+            });
         }
-        Map::new(&file, count, ProtFlags::READ).map(|map| Some(Self(map))).map_err(failed("map", name))
+        Map::new(&file, count, ProtFlags::READ)
+            .map(|map| Some(Self(map)))
+            .map_err(failed("map", name))
     }
 
     /// How many counters there are.
@@ -116,13 +131,19 @@ impl CountersView {
 
     /// How many turns loop `index` has made; `None` beyond the counters, whose number the other process chose.
     pub fn get(&self, index: usize) -> Option<u64> {
-        self.0.counters().get(index).map(|counter| counter.load(Ordering::Relaxed))
+        self.0
+            .counters()
+            .get(index)
+            .map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counters").field("name", &self.name).field("count", &self.map.count).finish_non_exhaustive()
+        f.debug_struct("Counters")
+            .field("name", &self.name)
+            .field("count", &self.map.count)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +155,11 @@ impl fmt::Debug for CountersView {
 
 fn failed<E: Into<std::io::Error>>(doing: &'static str, name: &str) -> impl FnOnce(E) -> MappedError {
     let name = name.to_owned();
-    move |source| MappedError::Io { doing, name, source: source.into() }
+    move |source| MappedError::Io {
+        doing,
+        name,
+        source: source.into(),
+    }
 }
 
 /// Writes zeros, so that the file system has room for every page before it is mapped: a full one is an error here and
@@ -165,9 +190,20 @@ impl Map {
     fn new(file: &OwnedFd, count: usize, protection: ProtFlags) -> rustix::io::Result<Self> {
         // SAFETY: a null address lets the kernel choose one where nothing is mapped, so no memory of ours changes. The
         // length is not zero: callers ask for at least one counter.
-        let start =
-            unsafe { mmap(ptr::null_mut(), count * COUNTER_BYTES, protection, MapFlags::SHARED, file, 0) }?.cast();
-        NonNull::new(start).map(|start| Self { start, count }).ok_or(rustix::io::Errno::NOMEM)
+        let start = unsafe {
+            mmap(
+                ptr::null_mut(),
+                count * COUNTER_BYTES,
+                protection,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }?
+        .cast();
+        NonNull::new(start)
+            .map(|start| Self { start, count })
+            .ok_or(rustix::io::Errno::NOMEM)
     }
 
     fn counters(&self) -> &[AtomicU64] {
@@ -208,7 +244,10 @@ mod tests {
         assert!(CountersView::open(&fd, "beat").unwrap().is_none());
         let counters = Counters::create(&fd, "beat", 3).unwrap();
         let view = CountersView::open(&fd, "beat").unwrap().unwrap();
-        assert_eq!((view.count(), view.get(0), view.get(2), view.get(3)), (3, Some(0), Some(0), None));
+        assert_eq!(
+            (view.count(), view.get(0), view.get(2), view.get(3)),
+            (3, Some(0), Some(0), None)
+        );
         counters.bump(2);
         counters.bump(2);
         counters.bump(0);
@@ -249,7 +288,10 @@ mod tests {
         let (dir, fd) = dir();
         for bytes in [0, 7, 9] {
             fs::write(dir.path().join("beat"), vec![0; bytes]).unwrap();
-            assert!(matches!(CountersView::open(&fd, "beat"), Err(MappedError::NoCounters { .. })), "{bytes}");
+            assert!(
+                matches!(CountersView::open(&fd, "beat"), Err(MappedError::NoCounters { .. })),
+                "{bytes}"
+            );
         }
         assert!(Counters::create(&fd, "none/beat", 1).is_err());
     }

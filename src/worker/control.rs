@@ -28,7 +28,11 @@ enum Link {
     /// REGISTER is repeated at `at`.
     Unknown { at: Moment },
     /// Known to the broker of this term, which was heard then.
-    Known { term: Term, heard_at: Moment, beat_at: Moment },
+    Known {
+        term: Term,
+        heard_at: Moment,
+        beat_at: Moment,
+    },
 }
 
 /// The control thread's own state.
@@ -111,7 +115,9 @@ impl Control {
                 if reason == Disconnect::Leaving {
                     info!("the broker is leaving");
                 }
-                self.link = Link::Unknown { at: now + self.interval / 4 };
+                self.link = Link::Unknown {
+                    at: now + self.interval / 4,
+                };
             }
             _ => {}
         }
@@ -122,12 +128,19 @@ impl Control {
         self.interval = Duration::from_millis(u64::from(registered.interval_ms.max(1)));
         self.liveness = registered.liveness.max(1);
         let new = !matches!(self.link, Link::Known { term: known, .. } if known == term);
-        self.link = Link::Known { term, heard_at: now, beat_at: now + self.interval };
+        self.link = Link::Known {
+            term,
+            heard_at: now,
+            beat_at: now + self.interval,
+        };
         if new {
             self.orders.term.store(term.0, Ordering::Release);
             self.slots.iter().for_each(Waker::wake);
             let (worker, pool, slots) = (self.me.slot.worker, &self.me.pool, self.me.slots);
-            info!("{}/{worker} serves pool {pool} with {slots} slots (broker term {term})", registered.host);
+            info!(
+                "{}/{worker} serves pool {pool} with {slots} slots (broker term {term})",
+                registered.host
+            );
             self.announced = true;
         }
     }
@@ -135,7 +148,9 @@ impl Control {
     fn send_due(&mut self, now: Moment) -> Result<(), NetError> {
         match self.link {
             Link::Unknown { at } if at <= now => {
-                self.link = Link::Unknown { at: now + self.interval };
+                self.link = Link::Unknown {
+                    at: now + self.interval,
+                };
                 self.send(&self.register())?;
                 if self.no_route && !self.announced {
                     info!("no broker on this host yet; start one: zhit broker");
@@ -146,8 +161,16 @@ impl Control {
                 warn!(silent = ?now.since(heard_at), "the broker is silent");
                 self.link = Link::Unknown { at: now };
             }
-            Link::Known { term, heard_at, beat_at } if beat_at <= now => {
-                self.link = Link::Known { term, heard_at, beat_at: now + self.interval };
+            Link::Known {
+                term,
+                heard_at,
+                beat_at,
+            } if beat_at <= now => {
+                self.link = Link::Known {
+                    term,
+                    heard_at,
+                    beat_at: now + self.interval,
+                };
                 self.send(&Message::Heartbeat(Heartbeat { term, beat: self.beat }))?;
             }
             _ => {}
@@ -195,7 +218,10 @@ impl Control {
 
     /// Says goodbye for the whole worker and waits a moment to be let go.
     pub(super) fn say_goodbye(&mut self, stop: &Waker) -> Result<(), NetError> {
-        let goodbye = Goodbye { slot: self.me.slot, incarnation: self.me.incarnation };
+        let goodbye = Goodbye {
+            slot: self.me.slot,
+            incarnation: self.me.incarnation,
+        };
         if self.dealer.send(Message::Goodbye(goodbye).encode())? == Sent::NoRoute {
             return Ok(());
         }

@@ -59,9 +59,16 @@ impl Slots {
 pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), WorkerError> {
     raise_descriptor_limit();
     let member = Member::enter(dir)?;
-    let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), 1 + options.slots as usize)?);
+    let counters = Arc::new(Counters::create(
+        dir,
+        &dir.member_beat(member.id()),
+        1 + options.slots as usize,
+    )?);
     let me = |number| Identity {
-        slot: SlotId { worker: member.id(), number },
+        slot: SlotId {
+            worker: member.id(),
+            number,
+        },
         incarnation: member.incarnation(),
         pid: std::process::id(),
         pool: options.pool.clone(),
@@ -79,17 +86,28 @@ pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop:
         orders: Arc::clone(&orders),
     });
     let mut wakers = Vec::new();
-    let mut slots = Slots { threads: Vec::new(), failed: Arc::default() };
+    let mut slots = Slots {
+        threads: Vec::new(),
+        failed: Arc::default(),
+    };
     for number in 1..=options.slots {
         let waker = Waker::new()?;
         let slot = SlotLoop::new(me(number), Arc::clone(&common), context, waker.clone())?;
         wakers.push(waker);
-        slots.threads.push(start(slot, number, stop.waker().clone(), Arc::clone(&slots.failed)));
+        slots
+            .threads
+            .push(start(slot, number, stop.waker().clone(), Arc::clone(&slots.failed)));
     }
     let timing = (options.timing.interval, options.timing.liveness);
     let socket = dir.broker_socket();
     let control = Control::new(me(0), timing, (context, &socket), orders, wakers, counters)?;
-    let served = Serving { options, member: &member, control, slots }.run(stop);
+    let served = Serving {
+        options,
+        member: &member,
+        control,
+        slots,
+    }
+    .run(stop);
     member.leave();
     served
 }

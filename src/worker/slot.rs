@@ -167,7 +167,9 @@ impl SlotLoop {
 
     fn start(&mut self, hit: HitKey, seq: u64, timeout: Option<Duration>) {
         let slot = self.id();
-        let scratch = self.scratch.get_or_insert_with(|| Scratch::new(&self.common.runtime_dir, slot, hit));
+        let scratch = self
+            .scratch
+            .get_or_insert_with(|| Scratch::new(&self.common.runtime_dir, slot, hit));
         let context = RequestContext {
             hit,
             seq,
@@ -232,7 +234,8 @@ impl SlotLoop {
                 }
                 Output::Ended { status, note } => {
                     self.running = None;
-                    self.machine.on_handler_ended(clock::now(), status, &note, &mut self.actions);
+                    self.machine
+                        .on_handler_ended(clock::now(), status, &note, &mut self.actions);
                 }
             }
         }
@@ -245,7 +248,9 @@ impl SlotLoop {
         let deadline = earliest(deadline, self.machine.next_deadline());
         // Rule A1: the loop turns at least every quarter of an interval.
         let longest = self.common.interval / 4;
+        let hungry = self.running.as_ref().is_some_and(Running::wants_input) && self.machine.has_input();
         let timeout = deadline.map_or(longest, |at| at.since(now).min(longest));
+        let timeout = if hungry { Duration::ZERO } else { timeout };
         let room = self.machine.output_room();
         let running = self.running.iter();
         let fds: Vec<_> = running.flat_map(|running| running.fds(room)).collect();
