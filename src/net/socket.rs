@@ -97,7 +97,7 @@ impl Dealer {
     /// # Errors
     /// [`NetError::Zmq`]; a peer that is not there is no error.
     pub fn send(&mut self, frames: Frames) -> Result<Sent, NetError> {
-        send_frames(&self.zmq, &frames)
+        send_frames(&self.zmq, frames)
     }
 
     /// The next message, without waiting; `None` when there is none.
@@ -200,7 +200,7 @@ impl Router {
     pub fn send(&mut self, to: Peer, frames: Frames) -> Result<Sent, NetError> {
         loop {
             match self.zmq.send(to.routing_id(), DONTWAIT | SNDMORE) {
-                Ok(()) => return send_frames(&self.zmq, &frames),
+                Ok(()) => return send_frames(&self.zmq, frames),
                 Err(Error::EINTR) => {}
                 Err(Error::EHOSTUNREACH | Error::EAGAIN) => return Ok(Sent::NoRoute),
                 Err(error) => return Err(failed("send a message")(error)),
@@ -296,11 +296,12 @@ fn failed(doing: &'static str) -> impl Fn(Error) -> NetError {
 
 /// Sends the one or two frames of a message. The first decides whether it has a route; a connection that ends before
 /// the second takes the first along with it.
-fn send_frames(zmq: &Socket, frames: &Frames) -> Result<Sent, NetError> {
-    match &frames.body {
-        None => send_frame(zmq, &frames.header, 0),
-        Some(body) => match send_frame(zmq, &frames.header, SNDMORE)? {
-            Sent::Done => send_frame(zmq, body, 0),
+fn send_frames(zmq: &Socket, frames: Frames) -> Result<Sent, NetError> {
+    let Frames { header, body } = frames;
+    match body {
+        None => send_frame(zmq, &header, 0),
+        Some(body) => match send_frame(zmq, &header, SNDMORE)? {
+            Sent::Done => send_frame(zmq, &body, 0),
             Sent::NoRoute => Ok(Sent::NoRoute),
         },
     }
