@@ -8,20 +8,23 @@ use serde::Serialize;
 
 /// `value` as one line with its newline.
 ///
-/// # Errors
-/// Only for a value that has no JSON form (a map whose keys are not text).
-pub fn line<T: Serialize + ?Sized>(value: &T) -> io::Result<String> {
-    let mut text = serde_json::to_string(value)?;
+/// # Panics
+/// For a value that has no JSON form: a map whose keys are not text.
+pub fn line<T: Serialize + ?Sized>(value: &T) -> String {
+    let mut text = serde_json::to_string(value).expect("what is printed as JSON has text for keys");
     text.push('\n');
-    Ok(text)
+    text
 }
 
 /// Writes `value` as one line and flushes.
 ///
 /// # Errors
-/// As [`line`], and those of `out`.
+/// Those of `out`.
+///
+/// # Panics
+/// As [`line`].
 pub fn write_line<T: Serialize + ?Sized>(out: &mut impl Write, value: &T) -> io::Result<()> {
-    out.write_all(line(value)?.as_bytes())?;
+    out.write_all(line(value).as_bytes())?;
     out.flush()
 }
 

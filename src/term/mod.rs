@@ -12,6 +12,6 @@ pub mod style;
 pub mod table;
 
 pub use escape::{Escaper, one_line};
-pub use progress::{Bar, Mode, Output};
+pub use progress::{Bar, Output};
 pub use style::{Paint, Screen, error, note};
 pub use table::{Cell, Column, Table};

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::escape::one_line;
 use super::meter::Meter;
 use super::style::{Screen, columns, is_dumb};
+use crate::options::Progress;
 use crate::protocol::Moment;
 
 /// Transfers that end sooner never show a bar.
@@ -28,18 +29,6 @@ const COLUMNS_UNKNOWN: usize = 80;
 
 /// Above our own rate, so that indicatif's limiter never drops a drawing.
 const INDICATIF_DRAWS_PER_SECOND: u8 = 100;
-
-/// When there is a bar (`--progress`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// On a terminal, after a second.
-    #[default]
-    Auto,
-    /// At once; where standard error is no terminal, as a plain line a second.
-    Always,
-    /// Never.
-    Never,
-}
 
 /// A stream that others write while a bar may stand on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +61,16 @@ pub struct Bar {
 
 impl Bar {
     /// A bar for a transfer that starts now. `label` says what is transferred, in a word or two.
-    pub fn new(mode: Mode, label: &str, now: Moment) -> Self {
+    pub fn new(progress: Progress, label: &str, now: Moment) -> Self {
         let screen = Screen::stderr().is_terminal() && !is_dumb(std::env::var("TERM").ok().as_deref());
-        let place = match mode {
-            Mode::Auto | Mode::Always if screen => Place::Screen,
-            Mode::Always => Place::Lines,
-            Mode::Auto | Mode::Never => Place::Nowhere,
+        let place = match progress {
+            Progress::Auto | Progress::Always if screen => Place::Screen,
+            Progress::Always => Place::Lines,
+            Progress::Auto | Progress::Never => Place::Nowhere,
         };
         Self::at(
             place,
-            mode,
+            progress,
             label,
             now,
             Screen::stdout().is_terminal(),
@@ -91,13 +80,13 @@ impl Bar {
 
     fn at(
         place: Place,
-        mode: Mode,
+        progress: Progress,
         label: &str,
         now: Moment,
         stdout_is_terminal: bool,
         target: Box<dyn Fn() -> Option<ProgressDrawTarget> + Send>,
     ) -> Self {
-        let at_once = mode == Mode::Always && place == Place::Screen;
+        let at_once = progress == Progress::Always && place == Place::Screen;
         Self {
             meter: Meter::new(&one_line(label), now),
             place,
@@ -274,14 +263,14 @@ mod tests {
         Moment::from_micros(millis * 1000)
     }
 
-    fn bar(place: Place, mode: Mode) -> (Bar, Recorder) {
+    fn bar(place: Place, progress: Progress) -> (Bar, Recorder) {
         let recorder = Recorder::default();
         let target = {
             let recorder = recorder.clone();
             move || Some(ProgressDrawTarget::term_like(Box::new(recorder.clone())))
         };
         (
-            Bar::at(place, mode, "default", millis(0), true, Box::new(target)),
+            Bar::at(place, progress, "default", millis(0), true, Box::new(target)),
             recorder,
         )
     }
@@ -293,7 +282,7 @@ mod tests {
 
     #[test]
     fn bar_appears_after_a_second_and_is_drawn_ten_times_a_second() {
-        let (mut bar, recorder) = bar(Place::Screen, Mode::Auto);
+        let (mut bar, recorder) = bar(Place::Screen, Progress::Auto);
         let draws = |bar: &mut Bar, from: u64, to: u64| {
             (from..to)
                 .filter(|at| {
@@ -310,14 +299,14 @@ mod tests {
 
     #[test]
     fn always_is_at_once() {
-        let (mut bar, recorder) = bar(Place::Screen, Mode::Always);
+        let (mut bar, recorder) = bar(Place::Screen, Progress::Always);
         bar.tick(millis(0));
         assert!(recorder.drew());
     }
 
     #[test]
     fn hidden_bar_never_draws_and_wants_no_time() {
-        let (mut bar, recorder) = bar(Place::Nowhere, Mode::Never);
+        let (mut bar, recorder) = bar(Place::Nowhere, Progress::Never);
         bar.tick(millis(5000));
         assert_eq!(bar.with_hidden(Output::Stderr, b"x", || 7), 7);
         assert_eq!(bar.next_deadline(), None);
@@ -326,7 +315,7 @@ mod tests {
 
     #[test]
     fn bar_is_cleared_before_others_write_and_waits_for_their_newline() {
-        let (mut bar, recorder) = bar(Place::Screen, Mode::Auto);
+        let (mut bar, recorder) = bar(Place::Screen, Progress::Auto);
         bar.tick(millis(1000));
         assert!(recorder.drew());
         bar.with_hidden(Output::Stdout, b"Wor", || recorder.push("REPLY"));
@@ -342,7 +331,7 @@ mod tests {
 
     #[test]
     fn bar_stays_while_replies_go_to_a_file() {
-        let (mut bar, recorder) = bar(Place::Screen, Mode::Auto);
+        let (mut bar, recorder) = bar(Place::Screen, Progress::Auto);
         bar.stdout_shares = false;
         bar.tick(millis(1000));
         recorder.take();
@@ -354,7 +343,7 @@ mod tests {
 
     #[test]
     fn finished_bar_is_gone() {
-        let (mut bar, recorder) = bar(Place::Screen, Mode::Auto);
+        let (mut bar, recorder) = bar(Place::Screen, Progress::Auto);
         bar.tick(millis(1000));
         recorder.take();
         bar.finish();

@@ -1,0 +1,5 @@
+//! Who is there: `zhit ping` asks this host's broker and reports what it knows.
+
+mod objects;
+pub mod report;
+mod statistics;
