@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_error_names_every_builtin() {
-        let error = "cat".parse::<Builtin>().map_err(|e| e.to_string()).unwrap_err();
+        let error = "cat".parse::<Builtin>().expect_err("no builtin").to_string();
         for builtin in Builtin::ALL {
             assert!(error.contains(builtin.name()), "{builtin}: {error}");
         }

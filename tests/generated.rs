@@ -40,3 +40,12 @@ fn no_generated_file_is_left_over() {
         }
     }
 }
+
+#[test]
+fn readme_tells_the_exit_codes_that_there_are() {
+    let readme = include_str!("../README.md").replace('`', "");
+    for (code, meaning) in zhit::exit::Exit::TABLE {
+        let row = format!("| {code} | {meaning} |");
+        assert!(readme.contains(&row), "README.md lacks the row {row}");
+    }
+}

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn refusal(result: Result<Span, BadValue>) -> String {
-        result.map_err(|e| e.to_string()).unwrap_err()
+        result.expect_err("a refusal").to_string()
     }
 
     #[test]
