@@ -49,6 +49,11 @@ impl Exit {
         ("128+n", "ended by signal n"),
     ];
 
+    /// Ended by this signal.
+    pub fn of_signal(signal: i32) -> Self {
+        Self::Signal(u8::try_from(signal).unwrap_or(0))
+    }
+
     /// The number for the shell.
     pub const fn code(self) -> u8 {
         match self {

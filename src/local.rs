@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker;
@@ -11,14 +12,14 @@ use crate::net::Context;
 use crate::options::{BrokerOptions, ClientOptions, Handler, WorkerOptions};
 use crate::roles::Failure;
 use crate::runtime::{self, RuntimeDir};
-use crate::signals::{Stop, spawn_quiet};
+use crate::signals::{self, Stop};
 use crate::worker;
 
 /// What handlers are granted when the client is told to end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// SIGTERM's number: how broker and worker are asked to end.
-const SIGTERM: u8 = 15;
+const SIGTERM: i32 = 15;
 
 /// Why nothing can be run in this process alone.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,11 @@ pub enum LocalError {
         /// Where.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+                source: io::Error,
     },
+    /// The system has no room for another thread.
+    #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(io::Error),
 }
 
 /// A directory that goes with its owner.
@@ -61,12 +65,12 @@ impl Drop for OwnDirectory {
 ///
 /// # Errors
 /// [`Failure`] when it cannot begin, or when broker or worker could not.
-pub fn run(options: ClientOptions, handler: Handler, stop: &Stop) -> Result<Exit, Failure> {
+pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result<Exit, Failure> {
     let directory = OwnDirectory::new()?;
     let place = runtime::Place::new(Some(directory.path()), &options.place.cluster, &options.place.host)?;
     let context = Context::new()?;
-    let broker_stop = Stop::new()?;
-    let worker_stop = Stop::new()?;
+    let broker_stop = Arc::new(Stop::default());
+    let worker_stop = Arc::new(Stop::default());
     let broker_options = BrokerOptions {
         place: options.place.clone(),
         timing: options.timing,
@@ -83,25 +87,27 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Stop) -> Result<Exit
     let dir = RuntimeDir::open(&place)?;
     let socket = dir.broker_socket();
     let served = {
-        let (place, context, stop, done) = (place.clone(), context.clone(), broker_stop.clone(), stop.clone());
-        spawn_quiet("broker", move || {
+        let (place, context, stop, done) = (place.clone(), context.clone(), Arc::clone(&broker_stop), Arc::clone(stop));
+        signals::spawn("broker", move || {
             let served = RuntimeDir::open(&place).map_err(Failure::from);
             let served = served.and_then(|dir| Ok(broker::serve(&broker_options, &dir, &context, &stop)?));
-            report(served, &done)
+                        report(served, &done)
         })
+        .map_err(LocalError::Thread)?
     };
     let worked = {
-        let (context, stop, done) = (context.clone(), worker_stop.clone(), stop.clone());
-        spawn_quiet("worker", move || {
+        let (context, stop, done) = (context.clone(), Arc::clone(&worker_stop), Arc::clone(stop));
+        signals::spawn("worker", move || {
             let worked = RuntimeDir::open(&place).map_err(Failure::from);
             let worked = worked.and_then(|dir| Ok(worker::serve(&worker_options, &dir, &context, &stop)?));
-            report(worked, &done)
+                        report(worked, &done)
         })
+        .map_err(LocalError::Thread)?
     };
     let ended = client::run(options, &context, &socket, stop);
-    worker_stop.ask(SIGTERM);
+    worker_stop.raise(SIGTERM);
     let worked = worked.join();
-    broker_stop.ask(SIGTERM);
+    broker_stop.raise(SIGTERM);
     let served = served.join();
     // Why broker or worker failed explains what the client saw.
     if let Ok(Err(failure)) = served {
@@ -116,7 +122,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Stop) -> Result<Exit
 /// A broker or worker that could not serve ends the client's wait.
 fn report(served: Result<(), Failure>, client: &Stop) -> Result<(), Failure> {
     if served.is_err() {
-        client.ask(SIGTERM);
+        client.raise(SIGTERM);
     }
     served
 }

@@ -5,41 +5,23 @@ use std::process::ExitCode;
 use zhit::cli::{self, Command};
 use zhit::exit::Exit;
 use zhit::roles;
-use zhit::signals::{Ended, HangUp, Stop, run_role};
+use zhit::signals::{Hangup, Unfinished, run_role};
 use zhit::term::style;
 
 fn main() -> ExitCode {
-    let command = cli::parse();
-    let stop = match Stop::new() {
-        Ok(stop) => stop,
-        Err(error) => return fail(&error),
+    let ended = match cli::parse() {
+        Command::Broker(options) => run_role("broker", Hangup::of_server(), move |stop| roles::broker(&options, &stop)),
+        Command::Worker(options) => run_role("worker", Hangup::of_server(), move |stop| roles::worker(&options, &stop)),
+        Command::Client(options) => run_role("client", Hangup::End, move |stop| roles::client(options, &stop)),
+        Command::Ping(options) => run_role("ping", Hangup::End, move |stop| roles::ping(&options, &stop)),
     };
-    let (name, hang_up) = match &command {
-        Command::Broker(_) => ("broker", HangUp::EndsOnTerminal),
-        Command::Worker(_) => ("worker", HangUp::EndsOnTerminal),
-        Command::Client(_) => ("client", HangUp::Ends),
-        Command::Ping(_) => ("ping", HangUp::Ends),
-    };
-    let told = stop.clone();
-    let ended = run_role(name, hang_up, &stop, move || match command {
-        Command::Broker(options) => roles::broker(&options, &told),
-        Command::Worker(options) => roles::worker(&options, &told),
-        Command::Client(options) => roles::client(options, &told),
-        Command::Ping(options) => {
-            let _ = options;
-            Exit::Usage
-        }
-    });
     match ended {
-        Ok(Ended::Returned(exit)) => exit.into(),
-        // The role may be stuck; its thread must not keep the process.
-        Ok(Ended::Forced(signal)) => std::process::exit(Exit::Signal(signal).code().into()),
-        Ok(Ended::Panicked) => ExitCode::from(101),
-        Err(error) => fail(&error),
+        Ok(exit) => exit.into(),
+        // The role is stuck; its thread must not keep the process.
+        Err(Unfinished::Signalled(signal)) => std::process::exit(Exit::of_signal(signal).code().into()),
+        Err(error) => {
+            style::error(&error);
+            Exit::Usage.into()
+        }
     }
-}
-
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    style::error(error);
-    Exit::Usage.into()
 }

@@ -1,6 +1,7 @@
 //! Starts a role: opens what it needs, runs it, and turns how it ended into an exit code. Errors are printed here, once.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
@@ -38,7 +39,7 @@ pub fn worker(options: &WorkerOptions, stop: &Stop) -> Exit {
 }
 
 /// `zhit client`.
-pub fn client(mut options: ClientOptions, stop: &Stop) -> Exit {
+pub fn client(mut options: ClientOptions, stop: &Arc<Stop>) -> Exit {
     let ended = match options.local.take() {
         Some(handler) => local::run(options, handler, stop),
         None => open(&options.place).map_err(Failure::from).and_then(|dir| {

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::mapped::{Counters, MappedError};
-use crate::net::{Context, NetError, raise_descriptor_limit};
+use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::BrokerOptions;
 use crate::protocol::ids::Term;
 use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
@@ -14,6 +14,9 @@ use crate::signals::Stop;
 
 use super::machine::Config;
 use super::run::{Loop, LoopError};
+
+/// A lock that is only being asked about looks held for a moment (rule E1).
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// Why a broker does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,9 @@ pub enum BrokerError {
 /// [`BrokerError`] when it cannot begin, or cannot go on.
 pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), BrokerError> {
     raise_descriptor_limit();
-    let Some(lock) = BrokerLock::try_take(dir)? else {
+    let waker = Waker::new()?;
+    stop.register(&waker);
+    let Some(lock) = BrokerLock::take_within(dir, LOCK_RETRY)? else {
         return Err(BrokerError::Taken(holder(dir)));
     };
     let term = lock.begin_term(dir, Term(0))?;
@@ -62,7 +67,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         options.place.host,
         std::process::id()
     );
-    let served = serve_until_asked(&mut turns, options.grace, stop);
+    let served = serve_until_asked(&mut turns, options.grace, stop, &waker);
     // Rule E3: what is ours is taken away before the lock falls.
     drop(turns);
     Record::remove(dir)?;
@@ -78,17 +83,17 @@ fn holder(dir: &RuntimeDir) -> String {
     }
 }
 
-fn serve_until_asked(turns: &mut Loop, grace: Duration, stop: &Stop) -> Result<(), BrokerError> {
-    while stop.signal().is_none() {
-        turns.turn(stop.waker())?;
+fn serve_until_asked(turns: &mut Loop, grace: Duration, stop: &Stop, waker: &Waker) -> Result<(), BrokerError> {
+    while stop.stage() == 0 {
+        turns.turn(waker)?;
     }
     turns.leave()?;
     let until = clock::now() + grace;
     if turns.hits() > 0 {
         info!("leaving: {} Hits run; they have {grace:?} to finish", turns.hits());
     }
-    while turns.hits() > 0 && clock::now() < until {
-        turns.turn(stop.waker())?;
+    while turns.hits() > 0 && clock::now() < until && stop.stage() < 2 {
+        turns.turn(waker)?;
     }
     if turns.hits() > 0 {
         warn!("leaving: {} Hits still run; the next broker finds them", turns.hits());

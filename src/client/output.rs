@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::net::Waker;
-use crate::signals::spawn_quiet;
+use crate::signals;
 use crate::term::progress::{Bar, Output};
 
 /// A pipe that polls writable takes this much without blocking (PIPE_BUF).
@@ -109,12 +109,17 @@ impl Writer {
             }
             return;
         }
-        let jobs = self
-            .jobs
-            .get_or_insert_with(|| start(self.waker.clone(), Arc::clone(&self.told)));
-        self.given.push_back(cost);
+                self.given.push_back(cost);
+        let jobs = match self.jobs.take() {
+            Some(jobs) => jobs,
+            None => match start(self.waker.clone(), Arc::clone(&self.told)) {
+                Ok(jobs) => jobs,
+                Err(error) => return self.failed = Some(error),
+            },
+        };
         // The thread ends only after it has reported why.
         let _ = jobs.send((stream, bytes));
+        self.jobs = Some(jobs);
     }
 
     /// What was written since the last call.
@@ -161,9 +166,9 @@ impl Sink {
     }
 }
 
-fn start(waker: Waker, told: Arc<Told>) -> Sender<(Stream, Bytes)> {
+fn start(waker: Waker, told: Arc<Told>) -> io::Result<Sender<(Stream, Bytes)>> {
     let (jobs, queue) = channel::<(Stream, Bytes)>();
-    spawn_quiet("writer", move || {
+        signals::spawn("writer", move || {
         for (stream, bytes) in queue {
             if let Err(error) = stream.write(&bytes) {
                 if let Ok(mut failed) = told.failed.lock() {
@@ -173,8 +178,9 @@ fn start(waker: Waker, told: Arc<Told>) -> Sender<(Stream, Bytes)> {
                 return;
             }
             told.done.fetch_add(1, Ordering::Release);
-            waker.wake();
+                        waker.wake();
         }
-    });
-    jobs
+    })?;
+    Ok(jobs)
+
 }

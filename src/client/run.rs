@@ -61,12 +61,14 @@ struct Client {
 /// # Errors
 /// [`ClientError`] when nothing could be tried.
 pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop) -> Result<Exit, ClientError> {
-    let mut client = Client::new(options, context, socket, stop.waker().clone())?;
+    let waker = Waker::new()?;
+    stop.register(&waker);
+    let mut client = Client::new(options, context, socket, waker.clone())?;
     let host_socket = socket.display().to_string();
-    let ended = client.serve(stop)?;
+    let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
     Ok(match ended {
-        Ended::Signal(signal) => Exit::Signal(signal),
+        Ended::Signal(signal) => Exit::of_signal(signal),
         Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &host_socket),
     })
 }
@@ -74,7 +76,7 @@ pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop
 /// Why the loop ended.
 enum Ended {
     Outcome,
-    Signal(u8),
+        Signal(i32),
 }
 
 impl Client {
@@ -115,13 +117,13 @@ impl Client {
         })
     }
 
-    fn serve(&mut self, stop: &Stop) -> Result<Ended, ClientError> {
+    fn serve(&mut self, stop: &Stop, waker: &Waker) ->  Result<Ended, ClientError> {
         self.pump();
         loop {
-            if let Some(signal) = stop.signal() {
+                        if stop.stage() > 0 {
                 self.hit.abandon(&mut self.messages);
                 self.send()?;
-                return Ok(Ended::Signal(signal));
+                return Ok(Ended::Signal(stop.signal()));
             }
             self.receive()?;
             self.deliver();
@@ -132,7 +134,7 @@ impl Client {
             if self.hit.outcome().is_some() && (self.sink.writer.is_idle() || self.broken.is_some()) {
                 return Ok(Ended::Outcome);
             }
-            self.wait(stop.waker())?;
+            self.wait(waker)?;
         }
     }
 

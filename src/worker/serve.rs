@@ -1,5 +1,6 @@
 //! `zhit worker`: enters the host's members, starts its slots, serves until it is asked to leave.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use crate::options::{Handler, WorkerOptions};
 use crate::protocol::ids::SlotId;
 use crate::protocol::time::Moment;
 use crate::runtime::{Member, RuntimeDir, RuntimeError};
-use crate::signals::{Stop, spawn_quiet};
+use crate::signals::{self, Stop};
 
 use super::control::Control;
 use super::handler::Spec;
@@ -35,6 +36,9 @@ pub enum WorkerError {
     /// Rule A5: its entry is gone and cannot be had again.
     #[error("the entry of {0} in the runtime directory is gone; its Hits were finished; start the worker again")]
     Absent(String),
+        /// The system has no room for another thread.
+    #[error("cannot start a slot's thread: {0}; lower --slots or raise the limit of processes (ulimit -u)")]
+    Thread(io::Error),
     /// A slot's thread ended by an error, which was logged.
     #[error("{0} slots ended early; the log says why")]
     Slots(u32),
@@ -58,6 +62,8 @@ impl Slots {
 /// [`WorkerError`] when it cannot begin, or cannot go on.
 pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), WorkerError> {
     raise_descriptor_limit();
+    let woken = Waker::new()?;
+    stop.register(&woken);
     let member = Member::enter(dir)?;
     let counters = Arc::new(Counters::create(
         dir,
@@ -94,32 +100,25 @@ pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop:
         let waker = Waker::new()?;
         let slot = SlotLoop::new(me(number), Arc::clone(&common), context, waker.clone())?;
         wakers.push(waker);
-        slots
-            .threads
-            .push(start(slot, number, stop.waker().clone(), Arc::clone(&slots.failed)));
+        slots.threads.push(start(slot, number, woken.clone(), Arc::clone(&slots.failed))?);
     }
     let timing = (options.timing.interval, options.timing.liveness);
     let socket = dir.broker_socket();
     let control = Control::new(me(0), timing, (context, &socket), orders, wakers, counters)?;
-    let served = Serving {
-        options,
-        member: &member,
-        control,
-        slots,
-    }
-    .run(stop);
+    let served = Serving { options, member: &member, control, slots, woken }.run(stop);
     member.leave();
     served
 }
 
-fn start(slot: SlotLoop, number: u32, done: Waker, failed: Arc<AtomicU32>) -> JoinHandle<()> {
-    spawn_quiet(&format!("slot {number}"), move || {
+fn start(slot: SlotLoop, number: u32, done: Waker, failed: Arc<AtomicU32>) -> Result<JoinHandle<()>, WorkerError> {
+    let thread = signals::spawn(&format!("slot {number}"), move || {
         if let Err(error) = slot.run() {
             error!(slot = number, %error, "the slot cannot go on");
             failed.fetch_add(1, Ordering::Release);
         }
-        done.wake();
-    })
+                done.wake();
+    });
+    thread.map_err(WorkerError::Thread)
 }
 
 fn spec(handler: &Handler) -> Spec {
@@ -133,8 +132,9 @@ fn spec(handler: &Handler) -> Spec {
 struct Serving<'a> {
     options: &'a WorkerOptions,
     member: &'a Member,
-    control: Control,
+        control: Control,
     slots: Slots,
+    woken: Waker,
 }
 
 impl Serving<'_> {
@@ -142,8 +142,8 @@ impl Serving<'_> {
         let interval = self.options.timing.interval;
         let mut check_at = clock::now() + interval;
         let mut absent = false;
-        while stop.signal().is_none() && !absent && self.slots.failed.load(Ordering::Acquire) == 0 {
-            self.control.turn(stop.waker(), true)?;
+        while stop.stage() == 0 && !absent && self.slots.failed.load(Ordering::Acquire) == 0 {
+            self.control.turn(&self.woken, true)?;
             if clock::now() >= check_at {
                 check_at = clock::now() + interval;
                 absent = !self.member.is_still_present();
@@ -167,15 +167,15 @@ impl Serving<'_> {
         let until = clock::now() + self.options.grace;
         info!("leaving; what runs has {:?} to finish", self.options.grace);
         let mut abandoned_at: Option<Moment> = None;
-        while !self.slots.have_ended() {
-            self.control.turn(stop.waker(), true)?;
+                while !self.slots.have_ended() && stop.stage() < 2 {
+            self.control.turn(&self.woken, true)?;
             if abandoned_at.is_none() && clock::now() >= until {
                 warn!("the grace is over; what still runs is ended");
                 abandoned_at = Some(clock::now());
                 self.control.abandon();
             }
         }
-        self.control.say_goodbye(stop.waker())?;
+        self.control.say_goodbye(&self.woken)?;
         Ok(())
     }
 }

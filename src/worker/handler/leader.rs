@@ -48,7 +48,7 @@ impl Leader {
     /// Starts the command, whose three standard files are to be pipes, in a group of its own; tied to this thread.
     pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Pipes)> {
         spawn::tie_to_this_thread(command);
-        let mut child = command.spawn()?;
+        let mut child = signals::unblocked(|| command.spawn())?;
         // Nobody else reaps, so the number is still this child's, even if it has exited already.
         let pid = Pid::from_child(&child);
         let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
