@@ -30,7 +30,7 @@ pub enum LocalError {
         /// Where.
         path: PathBuf,
         /// What the system says.
-                source: io::Error,
+        source: io::Error,
     },
     /// The system has no room for another thread.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
@@ -87,11 +87,16 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     let dir = RuntimeDir::open(&place)?;
     let socket = dir.broker_socket();
     let served = {
-        let (place, context, stop, done) = (place.clone(), context.clone(), Arc::clone(&broker_stop), Arc::clone(stop));
+        let (place, context, stop, done) = (
+            place.clone(),
+            context.clone(),
+            Arc::clone(&broker_stop),
+            Arc::clone(stop),
+        );
         signals::spawn("broker", move || {
             let served = RuntimeDir::open(&place).map_err(Failure::from);
             let served = served.and_then(|dir| Ok(broker::serve(&broker_options, &dir, &context, &stop)?));
-                        report(served, &done)
+            report(served, &done)
         })
         .map_err(LocalError::Thread)?
     };
@@ -100,7 +105,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         signals::spawn("worker", move || {
             let worked = RuntimeDir::open(&place).map_err(Failure::from);
             let worked = worked.and_then(|dir| Ok(worker::serve(&worker_options, &dir, &context, &stop)?));
-                        report(worked, &done)
+            report(worked, &done)
         })
         .map_err(LocalError::Thread)?
     };

@@ -10,8 +10,12 @@ use zhit::term::style;
 
 fn main() -> ExitCode {
     let ended = match cli::parse() {
-        Command::Broker(options) => run_role("broker", Hangup::of_server(), move |stop| roles::broker(&options, &stop)),
-        Command::Worker(options) => run_role("worker", Hangup::of_server(), move |stop| roles::worker(&options, &stop)),
+        Command::Broker(options) => run_role("broker", Hangup::of_server(), move |stop| {
+            roles::broker(&options, &stop)
+        }),
+        Command::Worker(options) => run_role("worker", Hangup::of_server(), move |stop| {
+            roles::worker(&options, &stop)
+        }),
         Command::Client(options) => run_role("client", Hangup::End, move |stop| roles::client(options, &stop)),
         Command::Ping(options) => run_role("ping", Hangup::End, move |stop| roles::ping(&options, &stop)),
     };

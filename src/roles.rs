@@ -10,7 +10,7 @@ use crate::client::{self, ClientError};
 use crate::exit::Exit;
 use crate::local;
 use crate::net::Context;
-use crate::options::{BrokerOptions, ClientOptions, Place, WorkerOptions};
+use crate::options::{BrokerOptions, ClientOptions, PingOptions, Place, WorkerOptions};
 use crate::runtime::{self, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::worker;
@@ -93,4 +93,10 @@ fn log() {
         .with_writer(std::io::stderr);
     // Only the first role of a process sets it.
     let _ = log.with_target(false).with_ansi(screen.has_colour()).try_init();
+}
+
+/// `zhit ping`.
+pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
+    let _ = (options, stop);
+    Exit::Usage
 }

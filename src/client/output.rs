@@ -109,7 +109,7 @@ impl Writer {
             }
             return;
         }
-                self.given.push_back(cost);
+        self.given.push_back(cost);
         let jobs = match self.jobs.take() {
             Some(jobs) => jobs,
             None => match start(self.waker.clone(), Arc::clone(&self.told)) {
@@ -168,7 +168,7 @@ impl Sink {
 
 fn start(waker: Waker, told: Arc<Told>) -> io::Result<Sender<(Stream, Bytes)>> {
     let (jobs, queue) = channel::<(Stream, Bytes)>();
-        signals::spawn("writer", move || {
+    signals::spawn("writer", move || {
         for (stream, bytes) in queue {
             if let Err(error) = stream.write(&bytes) {
                 if let Ok(mut failed) = told.failed.lock() {
@@ -178,9 +178,8 @@ fn start(waker: Waker, told: Arc<Told>) -> io::Result<Sender<(Stream, Bytes)>> {
                 return;
             }
             told.done.fetch_add(1, Ordering::Release);
-                        waker.wake();
+            waker.wake();
         }
     })?;
     Ok(jobs)
-
 }

@@ -76,7 +76,7 @@ pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop
 /// Why the loop ended.
 enum Ended {
     Outcome,
-        Signal(i32),
+    Signal(i32),
 }
 
 impl Client {
@@ -117,10 +117,10 @@ impl Client {
         })
     }
 
-    fn serve(&mut self, stop: &Stop, waker: &Waker) ->  Result<Ended, ClientError> {
+    fn serve(&mut self, stop: &Stop, waker: &Waker) -> Result<Ended, ClientError> {
         self.pump();
         loop {
-                        if stop.stage() > 0 {
+            if stop.stage() > 0 {
                 self.hit.abandon(&mut self.messages);
                 self.send()?;
                 return Ok(Ended::Signal(stop.signal()));

@@ -81,7 +81,13 @@ impl Control {
 
     /// One turn: receives, sends what is due, then waits for something to happen, at most a quarter of an interval
     /// (rule A1). `stop` ends the wait.
-    pub(super) fn turn(&mut self, stop: &Waker, present: bool) -> Result<(), NetError> {
+    pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), NetError> {
+        self.receive()?;
+        self.send_due(clock::now())?;
+        self.wait(stop, self.interval / 4)
+    }
+
+    fn receive(&mut self) -> Result<(), NetError> {
         self.beat += 1;
         self.counters.bump(0);
         for _ in 0..MESSAGES_PER_TURN_MAX {
@@ -94,10 +100,7 @@ impl Control {
                 Some(malformed) => warn!(?malformed, "dropped what is no message"),
             }
         }
-        if present {
-            self.send_due(clock::now())?;
-        }
-        self.wait(stop, self.interval / 4)
+        Ok(())
     }
 
     fn on_message(&mut self, now: Moment, message: Message) {
@@ -226,10 +229,14 @@ impl Control {
             return Ok(());
         }
         let until = clock::now() + FAREWELL_WAIT;
-        while !self.let_go && clock::now() < until {
-            self.turn(stop, false)?;
+        loop {
+            self.receive()?;
+            let left = until.since(clock::now());
+            if self.let_go || left.is_zero() {
+                return Ok(());
+            }
+            self.wait(stop, left)?;
         }
-        Ok(())
     }
 
     fn wait(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {

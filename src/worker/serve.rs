@@ -36,7 +36,7 @@ pub enum WorkerError {
     /// Rule A5: its entry is gone and cannot be had again.
     #[error("the entry of {0} in the runtime directory is gone; its Hits were finished; start the worker again")]
     Absent(String),
-        /// The system has no room for another thread.
+    /// The system has no room for another thread.
     #[error("cannot start a slot's thread: {0}; lower --slots or raise the limit of processes (ulimit -u)")]
     Thread(io::Error),
     /// A slot's thread ended by an error, which was logged.
@@ -100,12 +100,21 @@ pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop:
         let waker = Waker::new()?;
         let slot = SlotLoop::new(me(number), Arc::clone(&common), context, waker.clone())?;
         wakers.push(waker);
-        slots.threads.push(start(slot, number, woken.clone(), Arc::clone(&slots.failed))?);
+        slots
+            .threads
+            .push(start(slot, number, woken.clone(), Arc::clone(&slots.failed))?);
     }
     let timing = (options.timing.interval, options.timing.liveness);
     let socket = dir.broker_socket();
     let control = Control::new(me(0), timing, (context, &socket), orders, wakers, counters)?;
-    let served = Serving { options, member: &member, control, slots, woken }.run(stop);
+    let served = Serving {
+        options,
+        member: &member,
+        control,
+        slots,
+        woken,
+    }
+    .run(stop);
     member.leave();
     served
 }
@@ -116,7 +125,7 @@ fn start(slot: SlotLoop, number: u32, done: Waker, failed: Arc<AtomicU32>) -> Re
             error!(slot = number, %error, "the slot cannot go on");
             failed.fetch_add(1, Ordering::Release);
         }
-                done.wake();
+        done.wake();
     });
     thread.map_err(WorkerError::Thread)
 }
@@ -132,7 +141,7 @@ fn spec(handler: &Handler) -> Spec {
 struct Serving<'a> {
     options: &'a WorkerOptions,
     member: &'a Member,
-        control: Control,
+    control: Control,
     slots: Slots,
     woken: Waker,
 }
@@ -143,7 +152,7 @@ impl Serving<'_> {
         let mut check_at = clock::now() + interval;
         let mut absent = false;
         while stop.stage() == 0 && !absent && self.slots.failed.load(Ordering::Acquire) == 0 {
-            self.control.turn(&self.woken, true)?;
+            self.control.turn(&self.woken)?;
             if clock::now() >= check_at {
                 check_at = clock::now() + interval;
                 absent = !self.member.is_still_present();
@@ -167,8 +176,8 @@ impl Serving<'_> {
         let until = clock::now() + self.options.grace;
         info!("leaving; what runs has {:?} to finish", self.options.grace);
         let mut abandoned_at: Option<Moment> = None;
-                while !self.slots.have_ended() && stop.stage() < 2 {
-            self.control.turn(&self.woken, true)?;
+        while !self.slots.have_ended() && stop.stage() < 2 {
+            self.control.turn(&self.woken)?;
             if abandoned_at.is_none() && clock::now() >= until {
                 warn!("the grace is over; what still runs is ended");
                 abandoned_at = Some(clock::now());

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStat
 use super::pipes::{Interest, set_nonblocking};
 use crate::mapped::spawn;
 use crate::protocol::status::Status;
+use crate::signals;
 
 /// How long a drop waits for what it has killed; only a process stuck in the kernel takes longer.
 const REAP_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
