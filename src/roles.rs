@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::local;
 use crate::net::Context;
 use crate::options::{BrokerOptions, ClientOptions, PingOptions, Place, WorkerOptions};
+use crate::ping::{self, PingError};
 use crate::runtime::{self, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::worker;
@@ -50,6 +51,15 @@ pub fn client(mut options: ClientOptions, stop: &Arc<Stop>) -> Exit {
     exit("client", ended)
 }
 
+/// `zhit ping`.
+pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
+    let ended = open(&options.place).map_err(Failure::from).and_then(|dir| {
+        let context = Context::new()?;
+        Ok(ping::run(options, &context, &dir, stop)?)
+    });
+    exit("ping", ended)
+}
+
 /// Opens the host's runtime directory.
 fn open(place: &Place) -> Result<RuntimeDir, RuntimeError> {
     RuntimeDir::open(&runtime::Place::from_env(&place.cluster, &place.host)?)
@@ -69,6 +79,8 @@ pub enum Failure {
     Worker(#[from] worker::WorkerError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Ping(#[from] PingError),
     #[error(transparent)]
     Local(#[from] local::LocalError),
 }
@@ -93,10 +105,4 @@ fn log() {
         .with_writer(std::io::stderr);
     // Only the first role of a process sets it.
     let _ = log.with_target(false).with_ansi(screen.has_colour()).try_init();
-}
-
-/// `zhit ping`.
-pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
-    let _ = (options, stop);
-    Exit::Usage
 }

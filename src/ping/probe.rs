@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::exit::Exit;
-use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent};
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::PingOptions;
 use crate::protocol::message::Pong;
 use crate::protocol::{Message, Moment};
@@ -64,6 +64,7 @@ struct Prober<'a> {
     dealer: Dealer,
     dir: &'a RuntimeDir,
     stop: &'a Stop,
+    waker: Waker,
     nonce: u64,
 }
 
@@ -72,17 +73,20 @@ enum Asked {
     Answered(Box<Pong>, Duration),
     Lost,
     NoBroker,
-    Signal(u8),
+    Signal(i32),
 }
 
 impl<'a> Prober<'a> {
     fn new(context: &Context, dir: &'a RuntimeDir, stop: &'a Stop) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(&dir.broker_socket())?;
+        let waker = Waker::new()?;
+        stop.register(&waker);
         Ok(Self {
             dealer,
             dir,
             stop,
+            waker,
             nonce: 0,
         })
     }
@@ -125,7 +129,7 @@ impl<'a> Prober<'a> {
         }
         print(out, &report.summary(clock::now().since(started_at)))?;
         Ok(match signal {
-            Some(number) => Exit::Signal(number),
+            Some(number) => Exit::of_signal(number),
             None if !answered => self.unanswered()?,
             None if report.is_incomplete() => Exit::Incomplete,
             None => Exit::Success,
@@ -141,7 +145,7 @@ impl<'a> Prober<'a> {
             match self.ask(answer_by, false)? {
                 Asked::Answered(pong, _) if has_slot(&pong) => return Ok(None),
                 Asked::Answered(..) => heard = true,
-                Asked::Signal(number) => return Ok(Some(Exit::Signal(number))),
+                Asked::Signal(number) => return Ok(Some(Exit::of_signal(number))),
                 Asked::Lost | Asked::NoBroker => {}
             }
             let now = clock::now();
@@ -149,7 +153,7 @@ impl<'a> Prober<'a> {
                 break;
             }
             if let Some(number) = self.pause_until(until.min(now + READY_AGAIN_AFTER))? {
-                return Ok(Some(Exit::Signal(number)));
+                return Ok(Some(Exit::of_signal(number)));
             }
         }
         let patience = span(patience);
@@ -171,7 +175,7 @@ impl<'a> Prober<'a> {
         let began_at = clock::now();
         let mut sent_at = None;
         loop {
-            if let Some(number) = self.stop.signal() {
+            if let Some(number) = self.signal() {
                 return Ok(Asked::Signal(number));
             }
             if sent_at.is_none() && self.dealer.send(Message::Ping { nonce: self.nonce }.encode())? == Sent::Done {
@@ -207,19 +211,23 @@ impl<'a> Prober<'a> {
     }
 
     /// Waits for `until`; returns the signal that ends it early.
-    fn pause_until(&mut self, until: Moment) -> Result<Option<u8>, NetError> {
-        while self.stop.signal().is_none() && clock::now() < until {
+    fn pause_until(&mut self, until: Moment) -> Result<Option<i32>, NetError> {
+        while self.signal().is_none() && clock::now() < until {
             self.wait(until, Interest::NONE)?;
         }
-        Ok(self.stop.signal())
+        Ok(self.signal())
+    }
+
+    fn signal(&self) -> Option<i32> {
+        (self.stop.stage() > 0).then(|| self.stop.signal())
     }
 
     fn wait(&self, until: Moment, interest: Interest) -> Result<(), NetError> {
         let mut poll = Poll::new();
         poll.socket(&self.dealer, interest);
-        poll.fd(self.stop.waker(), Interest::READ);
+        poll.fd(&self.waker, Interest::READ);
         poll.wait(Some(until.since(clock::now())))?;
-        self.stop.waker().drain();
+        self.waker.drain();
         Ok(())
     }
 
