@@ -99,7 +99,7 @@ def answers(command, wanted, env=None):
 def zhit_serving(zhit, directory, *handler):
     """A broker and a worker in a runtime directory of their own; yields the environment that leads there."""
     directory.mkdir()
-    env = dict(os.environ, ZHIT_RUNTIME_DIR=str(directory))
+    env = dict(os.environ, ZHIT_RUNTIME_DIR=str(directory), ZHIT_LOG="warn")
     with running(zhit, "broker", env=env), running(zhit, "worker", *handler, env=env):
         yield env
 

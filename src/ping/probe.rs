@@ -178,8 +178,11 @@ impl<'a> Prober<'a> {
             if let Some(number) = self.signal() {
                 return Ok(Asked::Signal(number));
             }
-            if sent_at.is_none() && self.dealer.send(Message::Ping { nonce: self.nonce }.encode())? == Sent::Done {
-                sent_at = Some(clock::now());
+            if sent_at.is_none() {
+                // Taken before the sending: this thread may be held up after it, and the answer be here already.
+                let before = clock::now();
+                let sent = self.dealer.send(Message::Ping { nonce: self.nonce }.encode())?;
+                sent_at = (sent == Sent::Done).then_some(before);
             }
             if let (Some(pong), Some(sent_at)) = (self.receive()?, sent_at) {
                 return Ok(Asked::Answered(Box::new(pong), clock::now().since(sent_at)));

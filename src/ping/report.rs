@@ -88,7 +88,7 @@ impl Report {
                 });
                 let (sent, answered) = (all.sent, all.answered);
                 let rtt = rtt.unwrap_or_default();
-                format!("{sent} sent, {answered} answered, {lost} in {}{rtt}\n", span(elapsed))
+                format!("{sent} sent, {answered} answered, {lost} in {}{rtt}\n", took(elapsed))
             }
         }
     }
@@ -143,6 +143,15 @@ impl Report {
 
     fn strong(&self, name: &str) -> String {
         self.screen.paint(Paint::Strong, &one_line(name))
+    }
+}
+
+/// `10.7 ms`, `8.2s`: a short series is told in milliseconds.
+fn took(elapsed: Duration) -> String {
+    if elapsed < Duration::from_secs(1) {
+        format!("{} ms", millis(elapsed))
+    } else {
+        span(elapsed)
     }
 }
 

@@ -114,6 +114,11 @@ fn series_takes_a_line_a_probe_and_ends_in_statistics() {
         "4 sent, 3 answered, 25% lost in 8.2s; rtt min 0.183 avg 0.525 max 1.21 p99 1.21 ms\n"
     );
     assert!(report.is_incomplete());
+    assert!(
+        report
+            .summary(Duration::from_micros(10_661))
+            .contains("25% lost in 10.7 ms; ")
+    );
 }
 
 #[test]
