@@ -17,7 +17,7 @@ use crate::net::Waker;
 use crate::signals;
 use crate::term::progress::{Bar, Output};
 
-/// A pipe that polls writable takes this much without blocking (PIPE_BUF).
+/// A pipe that polls writable takes this much without blocking (`PIPE_BUF`).
 const AT_ONCE_BYTES_MAX: usize = 4096;
 
 /// Which of the two.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
@@ -164,7 +165,7 @@ impl Printer {
             self.flush(sink);
             let mut text = self.stderr.finish();
             let why = if note.is_empty() { status.to_string() } else { note };
-            text.extend_from_slice(format!("zhit client: request {seq}: {}\n", one_line(&why)).as_bytes());
+            text.extend_from_slice(format!("zhit: client: request {seq}: {}\n", one_line(&why)).as_bytes());
             sink.write(Stream::Err, text.into(), Cost::default());
         }
         (self.last, self.bytes) = (None, 0);
@@ -177,7 +178,7 @@ impl Printer {
     fn json(&mut self, now: Moment, seq: u64, status: Status, note: &str, slot: &str) {
         let whole = self.body.len() as u64 == self.bytes;
         let text = std::str::from_utf8(&self.body).ok().filter(|_| whole);
-        let hex = || self.body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = || hexadecimal(&self.body);
         let asked_at = self.asked_at.remove(&seq).unwrap_or(now);
         let reply = JsonReply {
             seq,
@@ -203,6 +204,16 @@ impl Printer {
             sink.write(Stream::Out, self.gathered.split().freeze(), cost);
         }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Which failure decides the exit code.

@@ -1,9 +1,11 @@
 //! What a client says at its end, and its exit code.
 
+use std::fmt::Display;
 use std::io;
 
 use crate::exit::Exit;
 use crate::protocol::message::{ClosedReason, FullReason};
+use crate::term::style;
 
 use super::hit::{Hit, Lost, NoSlot, Outcome};
 use super::printer::Printer;
@@ -18,7 +20,7 @@ pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>,
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Exit::Signal(SIGPIPE);
         }
-        eprintln!("zhit client: cannot write the reply: {error}");
+        say(&format_args!("cannot write the reply: {error}"));
         return Exit::HandlerFailed;
     }
     let failed = printer.worst.map_or(Exit::Success, |(_, status)| exit_of(status));
@@ -33,8 +35,12 @@ pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>,
         Some(Outcome::Deadline) => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
         Some(Outcome::Lost(why)) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
     };
-    eprintln!("zhit client: {text}");
+    say(&text);
     exit
+}
+
+fn say(what: &dyn Display) {
+    style::error(&format_args!("client: {what}"));
 }
 
 fn no_slot(why: &NoSlot) -> String {

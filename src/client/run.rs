@@ -207,7 +207,7 @@ impl Client {
             self.warned = true;
             let slot = &self.slot;
             let seconds = silence.as_secs();
-            let text = format!("zhit client: {slot} has been silent for {seconds} s; waiting for it (^C gives up)\n");
+            let text = format!("zhit: client: {slot} has been silent for {seconds} s; waiting for it (^C gives up)\n");
             self.sink.write(Stream::Err, text.into(), Cost::default());
         }
     }

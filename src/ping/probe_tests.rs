@@ -1,5 +1,6 @@
 //! Pings against a ROUTER that stands for a broker, in a runtime directory of the test's own.
 
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
@@ -124,7 +125,7 @@ fn ping(options: &PingOptions, dir: &RuntimeDir, stop: &Stop) -> (Exit, String) 
 fn every_ping_answered_is_success() {
     let (_base, dir) = opened();
     let _broker = Broker::start(&dir, |nonce| Some(pong(nonce, 4)));
-    let (exit, text) = ping(&options(3, LIMIT), &dir, &Stop::new().expect("a stop"));
+    let (exit, text) = ping(&options(3, LIMIT), &dir, &Stop::default());
     assert_eq!(exit, Exit::Success, "{text}");
     let lines: Vec<&str> = text.lines().collect();
     assert!(
@@ -146,7 +147,7 @@ fn every_ping_answered_is_success() {
 fn host_without_a_master_is_told_at_once() {
     let (_base, dir) = opened();
     let began_at = clock::now();
-    let (exit, text) = ping(&options(100, LIMIT), &dir, &Stop::new().expect("a stop"));
+    let (exit, text) = ping(&options(100, LIMIT), &dir, &Stop::default());
     assert_eq!((exit, text.as_str()), (Exit::NoBroker, ""));
     assert!(
         clock::now().since(began_at) < LIMIT / 2,
@@ -158,7 +159,7 @@ fn host_without_a_master_is_told_at_once() {
 fn lost_ping_is_incomplete() {
     let (_base, dir) = opened();
     let _broker = Broker::start(&dir, |nonce| (nonce != 2).then(|| pong(nonce, 4)));
-    let (exit, text) = ping(&options(3, SHORT), &dir, &Stop::new().expect("a stop"));
+    let (exit, text) = ping(&options(3, SHORT), &dir, &Stop::default());
     assert_eq!(exit, Exit::Incomplete, "{text}");
     assert!(text.contains("h  seq 2  no answer within 0.3s\n"), "{text}");
     assert!(text.contains("3 sent, 2 answered, 34% lost"), "{text}");
@@ -169,7 +170,7 @@ fn answer_to_an_earlier_ping_counts_for_nothing() {
     let (_base, dir) = opened();
     let _broker = Broker::start(&dir, |nonce| Some(pong(nonce - 1, 4)));
     let _lock = BrokerLock::try_take(&dir).expect("a lock").expect("a free lock");
-    let (exit, text) = ping(&options(1, SHORT), &dir, &Stop::new().expect("a stop"));
+    let (exit, text) = ping(&options(1, SHORT), &dir, &Stop::default());
     assert_eq!(exit, Exit::Incomplete, "{text}");
 }
 
@@ -177,7 +178,7 @@ fn answer_to_an_earlier_ping_counts_for_nothing() {
 fn master_that_is_silent_is_not_a_master_that_is_missing() {
     let (_base, dir) = opened();
     let _lock = BrokerLock::try_take(&dir).expect("a lock").expect("a free lock");
-    let (exit, text) = ping(&options(1, SHORT), &dir, &Stop::new().expect("a stop"));
+    let (exit, text) = ping(&options(1, SHORT), &dir, &Stop::default());
     assert_eq!(exit, Exit::Incomplete, "{text}");
     assert!(text.contains("no answer within"), "{text}");
 }
@@ -190,7 +191,7 @@ fn ready_means_a_slot_is_registered() {
         asked += 1;
         Some(pong(nonce, u32::from(asked > 3)))
     });
-    let stop = Stop::new().expect("a stop");
+    let stop = Stop::default();
     let options = PingOptions {
         wait_ready: Some(LIMIT),
         ..options(1, LIMIT)
@@ -203,7 +204,7 @@ fn ready_means_a_slot_is_registered() {
 #[test]
 fn broker_that_comes_late_is_waited_for() {
     let (_base, dir) = opened();
-    let stop = Stop::new().expect("a stop");
+    let stop = Stop::default();
     let options = PingOptions {
         wait_ready: Some(LIMIT),
         ..options(1, LIMIT)
@@ -218,7 +219,7 @@ fn broker_that_comes_late_is_waited_for() {
 #[test]
 fn not_ready_in_time_says_what_is_missing() {
     let (_base, dir) = opened();
-    let stop = Stop::new().expect("a stop");
+    let stop = Stop::default();
     let options = PingOptions {
         wait_ready: Some(SHORT),
         ..options(1, LIMIT)
@@ -231,11 +232,11 @@ fn not_ready_in_time_says_what_is_missing() {
 #[test]
 fn signal_ends_a_series_with_its_statistics() {
     let (_base, dir) = opened();
-    let stop = Stop::new().expect("a stop");
-    let told = stop.clone();
+    let stop = Arc::new(Stop::default());
+    let told = Arc::clone(&stop);
     let _broker = Broker::start(&dir, move |nonce| {
         if nonce == 2 {
-            told.ask(2);
+            told.raise(2);
         }
         Some(pong(nonce, 1))
     });

@@ -63,7 +63,7 @@ impl BrokerLock {
             if taken.is_some() || clock::now() >= give_up_at {
                 return Ok(taken);
             }
-            thread::sleep(RETRY_AFTER);
+            pause(RETRY_AFTER);
         }
     }
 
@@ -100,6 +100,15 @@ impl BrokerLock {
     pub fn is_held(dir: &RuntimeDir) -> Result<bool, RuntimeError> {
         files::is_locked(dir, LOCK).map_err(RuntimeError::io("ask about", dir.path().join(LOCK)))
     }
+}
+
+/// Nobody tells when a lock falls, and the wait is bounded by the caller's patience.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a lock that is polled, for a bounded time, before there is a loop"
+)]
+fn pause(span: Duration) {
+    thread::sleep(span);
 }
 
 /// Rule E2: higher than any term before, even where the stored one was lost.
