@@ -1,6 +1,27 @@
 //! zhit leases one worker thread, somewhere in a cluster, to a client for a whole unit of work.
+//!
+//! The rooms; imports point from the roles down, never up and never from role to role:
+//!
+//! - roles: [`broker`], [`worker`], [`client`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
+//! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`signals`]
+//! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock, [`term`] to the terminal
+//! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
+//! - [`cli`] alone knows the command line
 
 pub mod broker;
+pub mod builtin;
+pub mod cli;
 pub mod client;
+pub mod clock;
+pub mod exit;
+pub mod local;
+pub mod mapped;
+pub mod net;
+pub mod options;
+pub mod ping;
 pub mod protocol;
+pub mod roles;
+pub mod runtime;
+pub mod signals;
+pub mod term;
 pub mod worker;

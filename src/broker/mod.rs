@@ -2,4 +2,9 @@
 
 pub mod machine;
 mod registry;
+mod run;
+mod serve;
 mod waiting;
+
+pub use run::LoopError;
+pub use serve::{BrokerError, serve};

@@ -286,6 +286,11 @@ impl Hit {
         self.answered < written
     }
 
+    /// Last request whose reply has arrived in full; 0 if none.
+    pub const fn answered(&self) -> u64 {
+        self.answered
+    }
+
     /// What became of the requests.
     pub fn ledger(&self) -> Ledger {
         let touched = if self.sent_at.is_some() {
@@ -479,6 +484,13 @@ impl Hit {
         self.ask_at = now + self.config.interval / 4;
     }
 
+    /// The socket has a broker at its other end again: whatever is to be asked is asked now.
+    pub const fn on_route(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Opening | Phase::Resuming | Phase::Withdrawing { .. }) {
+            self.ask_at = now;
+        }
+    }
+
     /// `message` could not be sent: there is no broker at the other end of the socket.
     pub fn on_no_route(&mut self, now: Moment, message: &Message) {
         match self.phase {
@@ -492,6 +504,7 @@ impl Hit {
             if self.asked == 0 {
                 // Nobody has heard of this Hit: the next OPEN is the first.
                 self.sent_at = None;
+                self.attempt = Attempt(0);
                 self.requests.rewind();
             }
         }

@@ -1,3 +1,10 @@
 //! The client: leases a slot for a Hit, sends requests, delivers replies.
 
 pub mod hit;
+mod input;
+mod output;
+mod printer;
+mod report;
+mod run;
+
+pub use run::{ClientError, run};

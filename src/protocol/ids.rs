@@ -34,9 +34,14 @@ impl fmt::Display for HitKey {
 
 impl fmt::Debug for HitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "hit:{a:02x}{b:02x}{c:02x}{d:02x}")
+        write_start(f, "hit", self.0)
     }
+}
+
+/// The first bytes of an id: enough to tell it from others in a trace.
+fn write_start(f: &mut fmt::Formatter<'_>, kind: &str, id: [u8; 16]) -> fmt::Result {
+    write!(f, "{kind}:")?;
+    id.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 /// Why a text is no Hit key.
@@ -106,8 +111,7 @@ pub struct DirId(pub [u8; 16]);
 
 impl fmt::Debug for DirId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "dir:{a:02x}{b:02x}{c:02x}{d:02x}")
+        write_start(f, "dir", self.0)
     }
 }
 

@@ -337,12 +337,11 @@ impl Slot {
         matches!(&self.state, State::Serving(hit) if hit.has_input())
     }
 
-    /// The handler has taken so many bytes.
-    pub fn on_taken(&mut self, now: Moment, bytes: u64, out: &mut Vec<Action>) {
+    /// The handler has taken so many bytes. The credit that this opens is told by the next [`flush`](Self::flush).
+    pub fn on_taken(&mut self, bytes: u64) {
         if let State::Serving(hit) = &mut self.state {
             hit.on_taken(bytes);
         }
-        self.flush(now, out);
     }
 
     /// How many bytes of output the handler may give now.
@@ -363,7 +362,8 @@ impl Slot {
         }
     }
 
-    /// The handler has ended and nothing of it is left. The next request starts.
+    /// The handler has ended and nothing of it is left. The next request starts. What it said last is sent by the next
+    /// [`flush`](Self::flush), so that many short replies share a packet.
     pub fn on_handler_ended(&mut self, now: Moment, status: Status, note: &str, out: &mut Vec<Action>) {
         match &mut self.state {
             State::Serving(hit) => {
@@ -376,7 +376,6 @@ impl Slot {
             }
             State::Idle => {}
         }
-        self.flush(now, out);
     }
 
     /// Takes no new Hit from now on; an idle slot leaves.
@@ -422,8 +421,8 @@ impl Slot {
         self.unreleased = Some((closed, now + self.interval));
     }
 
-    /// Sends what is due: packets, acknowledgements, a registration. Called by every other entry point but
-    /// [`on_output`](Self::on_output), after which the caller does so once for all.
+    /// Sends what is due: packets, acknowledgements, a registration. Messages, ticks and drains end with it; after what
+    /// the handler did the caller does so once for all.
     pub fn flush(&mut self, now: Moment, out: &mut Vec<Action>) {
         if let State::Serving(hit) = &mut self.state {
             hit.flush(now, out);

@@ -1,4 +1,11 @@
 //! The worker: a control thread and its slots.
 
+mod control;
+pub mod handler;
 mod hit;
 pub mod lease;
+pub mod scratch;
+mod serve;
+mod slot;
+
+pub use serve::{WorkerError, serve};

@@ -181,7 +181,8 @@ impl Declined {
 }
 
 impl Opened {
-    /// client u64, term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, host name, count u16, endpoints as texts.
+    /// client u64, term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, host name, count u16,
+    /// endpoints as texts.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.client.to_be_bytes());
         out.extend_from_slice(&self.term.0.to_be_bytes());

@@ -1,0 +1,221 @@
+//! The broker's loop: feeds the pure machine from its socket, its clock and its watched processes.
+//!
+//! One thread, one ROUTER. A message of an open Hit is looked at no further than its head and goes on with its body
+//! untouched.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::mapped::Counters;
+use crate::net::{Context, Interest, NetError, Poll, Received, Router, Waker};
+use crate::options::Timing;
+use crate::protocol::Message;
+use crate::protocol::frame::{Frames, Head};
+use crate::protocol::ids::{Incarnation, Peer, WorkerId};
+use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+
+use super::machine::{Action, Config, Machine};
+
+/// Ends of processes that one turn takes.
+const ENDS_PER_TURN_MAX: usize = 64;
+
+/// Why the broker's loop ends before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The kernel refuses to watch processes.
+    #[error("cannot watch processes: {0}; raise the limit of open files (ulimit -n)")]
+    Watch(#[from] rustix::io::Errno),
+}
+
+/// Workers' processes, each by a pidfd held from its registration on, so that a number used again misleads nobody.
+///
+/// They stand in one epoll set: the loop polls one descriptor, however many workers there are.
+struct Watch {
+    epoll: OwnedFd,
+    held: HashMap<WorkerId, (Incarnation, OwnedFd)>,
+}
+
+impl Watch {
+    fn new() -> Result<Self, LoopError> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            held: HashMap::new(),
+        })
+    }
+
+    /// Begins to watch; returns whether the process is there to be watched.
+    fn add(&mut self, worker: WorkerId, incarnation: Incarnation, pid: u32) -> bool {
+        self.remove(worker);
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+            return false;
+        };
+        let data = epoll::EventData::new_u64(worker.0.into());
+        let added = epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN);
+        self.held.insert(worker, (incarnation, pidfd));
+        added.is_ok()
+    }
+
+    fn remove(&mut self, worker: WorkerId) {
+        if let Some((_, pidfd)) = self.held.remove(&worker) {
+            // Closing would do; but an epoll set keeps what a child might have inherited.
+            let _ = epoll::delete(&self.epoll, &pidfd);
+        }
+    }
+
+    /// Workers whose processes have ended.
+    fn ended(&mut self) -> Vec<(WorkerId, Incarnation)> {
+        let mut events = [const { None }; ENDS_PER_TURN_MAX];
+        let mut buffer = Vec::with_capacity(ENDS_PER_TURN_MAX);
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut buffer), Some(&now)).is_err() {
+            return Vec::new();
+        }
+        for (slot, event) in events.iter_mut().zip(&buffer) {
+            *slot = u32::try_from(event.data.u64()).ok().map(WorkerId);
+        }
+        let ids = events.into_iter().flatten();
+        ids.filter_map(|id| self.held.get(&id).map(|(incarnation, _)| (id, *incarnation)))
+            .collect()
+    }
+}
+
+/// The loop's own state.
+pub(super) struct Loop {
+    machine: Machine,
+    router: Router,
+    watch: Watch,
+    counters: Counters,
+    timing: Timing,
+    actions: Vec<Action>,
+}
+
+impl Loop {
+    /// A loop that serves on `router`.
+    pub(super) fn new(
+        config: Config,
+        timing: Timing,
+        context: &Context,
+        socket: &std::path::Path,
+        counters: Counters,
+    ) -> Result<Self, LoopError> {
+        let mut router = Router::new(context)?;
+        router.bind(socket)?;
+        let machine = Machine::new(clock::now(), config);
+        Ok(Self {
+            machine,
+            router,
+            watch: Watch::new()?,
+            counters,
+            timing,
+            actions: Vec::new(),
+        })
+    }
+
+    /// How many Hits are served.
+    pub(super) fn hits(&self) -> usize {
+        self.machine.hits()
+    }
+
+    /// Takes no new Hit from now on.
+    pub(super) fn leave(&mut self) -> Result<(), LoopError> {
+        self.machine.leave(&mut self.actions);
+        self.perform()
+    }
+
+    /// Tells everybody who is registered that this broker goes.
+    pub(super) fn say_farewell(&mut self) -> Result<(), LoopError> {
+        self.machine.say_farewell(&mut self.actions);
+        self.perform()
+    }
+
+    /// One turn: takes what came, does what is due, waits for more, at most a quarter of an interval (rule A1).
+    pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), LoopError> {
+        self.counters.bump(0);
+        self.machine.beat();
+        for _ in 0..MESSAGES_PER_TURN_MAX {
+            let Some((peer, received)) = self.router.recv()? else {
+                break;
+            };
+            match (peer, received) {
+                (Some(peer), Received::Frames(frames)) => self.on_frames(peer, frames)?,
+                (peer, received) => debug!(?peer, ?received, "dropped what is no message"),
+            }
+        }
+        self.machine.on_tick(clock::now(), &mut self.actions);
+        self.perform()?;
+        self.wait(stop)
+    }
+
+    fn on_frames(&mut self, from: Peer, frames: Frames) -> Result<(), LoopError> {
+        let now = clock::now();
+        match Head::peek(&frames.header) {
+            Ok(head) if head.command.is_routed() => {
+                if let Some(to) = self.machine.route(now, from, head, &mut self.actions) {
+                    // A client that has gone is noticed by its slot; a slot that has gone, by its worker's pidfd.
+                    let _ = self.router.send(to, frames)?;
+                }
+            }
+            Ok(_) => match Message::decode(&frames.header, frames.body) {
+                Ok(message) => self.machine.on_message(now, from, message, &mut self.actions),
+                Err(error) => debug!(?from, %error, "dropped what is no message"),
+            },
+            Err(error) => debug!(?from, %error, "dropped what is no message"),
+        }
+        self.perform()
+    }
+
+    fn perform(&mut self) -> Result<(), LoopError> {
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                match action {
+                    Action::Send(to, message) => {
+                        let _ = self.router.send(to, message.encode())?;
+                    }
+                    Action::Watch(worker, incarnation, pid) => {
+                        info!("{worker} (pid {pid}) has joined");
+                        if !self.watch.add(worker, incarnation, pid) {
+                            warn!("{worker} (pid {pid}) has ended already");
+                            self.machine
+                                .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
+                        }
+                    }
+                    Action::Unwatch(worker) => {
+                        info!("{worker} has gone");
+                        self.watch.remove(worker);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, stop: &Waker) -> Result<(), LoopError> {
+        let longest = self.timing.interval / 4;
+        let timeout = self.machine.next_deadline().since(clock::now()).min(longest);
+        let mut poll = Poll::new();
+        poll.socket(&self.router, Interest::READ);
+        let stopped = poll.fd(stop, Interest::READ);
+        let ended = poll.fd(&self.watch.epoll, Interest::READ);
+        let ready = poll.wait(Some(timeout))?;
+        if ready.readable(stopped) {
+            stop.drain();
+        }
+        if ready.readable(ended) {
+            for (worker, incarnation) in self.watch.ended() {
+                self.machine
+                    .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
+            }
+            self.perform()?;
+        }
+        Ok(())
+    }
+}

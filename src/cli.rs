@@ -1,0 +1,220 @@
+//! Every flag and its help, once: the parser, the completions and the man pages come from here. This is the only place
+//! that knows clap; the roles get plain options.
+
+mod convert;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod values;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+
+use clap::builder::TypedValueParser;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_ENVIRONMENT, examples};
+use values::{Span, choice, interval, name, span, span_or_zero, ttl};
+
+use crate::builtin::Builtin;
+use crate::options::{BrokerOptions, ClientOptions, Format, PingOptions, Progress, SLOTS_MAX, WorkerOptions};
+use crate::protocol::limits;
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Route on this host.
+    Broker(BrokerOptions),
+    /// Serve.
+    Worker(WorkerOptions),
+    /// Ask.
+    Client(ClientOptions),
+    /// See who is there.
+    Ping(PingOptions),
+}
+
+/// Reads the command line. Ends the process after help and version (0) and on a usage error (2), as clap does.
+pub fn parse() -> Command {
+    convert::parse_from(std::env::args_os(), std::io::stdin().is_terminal()).unwrap_or_else(|error| error.exit())
+}
+
+/// The table of flags, for completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Where help shows the flags that say when silence means something: after those of the command.
+const TIMING_LATE: usize = 100;
+
+/// Where help shows the flags that every command has: last.
+const PLACE_LAST: usize = 200;
+
+/// Leases one worker thread to a client for a whole unit of work
+///
+/// A Hit is a unit of work that stays on one thread: zhit leases a slot, one thread of a worker, to a client, and each
+/// request of the Hit runs there, in order. Brokers route on a host, workers serve, clients ask.
+#[derive(Debug, Parser)]
+#[command(
+    name = "zhit",
+    version,
+    propagate_version = true,
+    after_help = texts::after_help("zhit"),
+    after_long_help = texts::after_long_help()
+)]
+struct Cli {
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Name of this host [default: the hostname]
+    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", env = "ZHIT_HOST", hide_env_values = true, value_parser = name)]
+    host: Option<String>,
+    /// Name of the cluster
+    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", default_value = "default", value_parser = name)]
+    cluster: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Route between the clients and workers of this host
+    ///
+    /// One broker holds a host at a time. It keeps no work of its own: SIGTERM lets running Hits finish within the
+    /// grace, a second one ends it at once.
+    #[command(after_help = texts::after_help("broker"))]
+    Broker(BrokerArgs),
+    /// Serve requests with a program or a builtin
+    ///
+    /// CMD is executed as it is, once per request: the body on its stdin, the reply from its stdout, its exit status
+    /// for success. Each slot is one thread and serves one Hit at a time.
+    #[command(after_help = texts::after_help("worker"))]
+    Worker(WorkerArgs),
+    /// Ask: one Hit, its replies on stdout in order
+    ///
+    /// Each REQUEST is one request of the same Hit; without any, all of stdin is one request. stdout carries replies
+    /// only: exact bytes for stdin, one newline at the end of each for arguments and --lines.
+    #[command(after_help = texts::after_help("client"))]
+    Client(ClientArgs),
+    /// Show who is there: broker, workers, slots, round-trip times
+    #[command(after_help = texts::after_help("ping"))]
+    Ping(PingArgs),
+}
+
+#[derive(Debug, Args)]
+struct TimingArgs {
+    /// Period of heartbeats
+    #[arg(long, value_name = "D", default_value_t = Span(limits::INTERVAL), value_parser = interval)]
+    #[arg(hide_short_help = true, display_order = TIMING_LATE)]
+    interval: Span,
+    /// Heartbeats that may be missed before a peer counts as gone
+    #[arg(long, value_name = "N", default_value_t = limits::LIVENESS)]
+    #[arg(hide_short_help = true, display_order = TIMING_LATE, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    liveness: u32,
+    /// Silence that is tolerated while work is outstanding
+    #[arg(long, value_name = "D", default_value_t = Span(limits::PATIENCE), value_parser = span)]
+    #[arg(hide_short_help = true, display_order = TIMING_LATE)]
+    patience: Span,
+}
+
+#[derive(Debug, Args)]
+struct BrokerArgs {
+    /// On SIGTERM, let running Hits finish for this long
+    #[arg(long, value_name = "D", default_value_t = Span(limits::GRACE), value_parser = span_or_zero)]
+    grace: Span,
+    #[command(flatten)]
+    timing: TimingArgs,
+}
+
+#[derive(Debug, Args)]
+struct WorkerArgs {
+    /// Pool to serve in
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
+    pool: String,
+    /// Threads, each of which serves one Hit at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX.into()))]
+    slots: u32,
+    /// On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL
+    #[arg(long, value_name = "D", default_value_t = Span(limits::GRACE), value_parser = span_or_zero)]
+    grace: Span,
+    /// Serve with this handler instead of a program [default: hello]
+    #[arg(long, value_name = "NAME", value_parser = builtin(), conflicts_with = "cmd")]
+    builtin: Option<Builtin>,
+    #[command(flatten)]
+    timing: TimingArgs,
+    /// Program and arguments to run for each request
+    #[arg(last = true, value_name = "CMD")]
+    cmd: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct ClientArgs {
+    /// Requests of this Hit; without any, stdin is one
+    #[arg(value_name = "REQUEST")]
+    requests: Vec<OsString>,
+    /// Take each line of stdin as a request
+    #[arg(long, conflicts_with = "requests")]
+    lines: bool,
+    /// Run broker and worker inside this command
+    #[arg(long)]
+    local: bool,
+    /// Handler for --local [default: hello]
+    #[arg(long, value_name = "NAME", value_parser = builtin(), requires = "local", conflicts_with = "handler")]
+    builtin: Option<Builtin>,
+    /// Handler for --local: a text for /bin/sh -c, run for each request
+    #[arg(long, value_name = "CMD", value_parser = values::shell_text(), requires = "local")]
+    handler: Option<OsString>,
+    /// Pool to ask
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
+    pool: String,
+    /// Wait this long for a broker and a slot
+    #[arg(long, value_name = "D", default_value_t = Span(limits::WAIT), value_parser = span_or_zero)]
+    wait: Span,
+    /// End each request that takes longer [default: none]
+    #[arg(long, value_name = "D", value_parser = span)]
+    timeout: Option<Span>,
+    /// Keep the Hit this long when nothing is heard from this client
+    #[arg(long, value_name = "D", default_value_t = Span(limits::TTL), value_parser = ttl)]
+    ttl: Span,
+    /// Print replies as they are, or one JSON object each (seq, status, bytes, elapsed, slot)
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format())]
+    format: Format,
+    /// Draw a progress bar on stderr; auto: on a terminal, for what takes long
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = progress())]
+    progress: Progress,
+    #[command(flatten)]
+    timing: TimingArgs,
+}
+
+#[derive(Debug, Args)]
+struct PingArgs {
+    /// Ping this many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// From one ping to the next
+    #[arg(long, value_name = "D", default_value_t = Span(limits::INTERVAL), value_parser = span)]
+    interval: Span,
+    /// Wait this long for each answer
+    #[arg(long, value_name = "D", default_value_t = Span(limits::WAIT), value_parser = span)]
+    wait: Span,
+    /// First wait up to this long until the broker answers and has a slot
+    #[arg(long, value_name = "D", value_parser = span)]
+    wait_ready: Option<Span>,
+    /// Print for people, or one JSON object for each ping
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format())]
+    format: Format,
+}
+
+fn builtin() -> impl TypedValueParser<Value = Builtin> {
+    choice(&Builtin::ALL, |one| (one.name(), one.help()))
+}
+
+fn format() -> impl TypedValueParser<Value = Format> {
+    choice(&Format::ALL, |one| (one.name(), ""))
+}
+
+fn progress() -> impl TypedValueParser<Value = Progress> {
+    choice(&Progress::ALL, |one| (one.name(), ""))
+}

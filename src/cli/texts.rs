@@ -1,0 +1,131 @@
+//! The longer texts of help and man pages: examples, environment, files.
+
+use std::fmt::Write as _;
+
+use crate::exit::Exit;
+
+/// One example: what it does, and the command.
+pub type Example = (&'static str, &'static str);
+
+const OVERVIEW: &[Example] = &[
+    (
+        "A Hit of three requests, no set-up: the same thread answers each",
+        "zhit client --local --builtin whoami a b c",
+    ),
+    (
+        "Serve with a program of your own: a broker, a worker with four slots",
+        "zhit broker & zhit worker --slots 4 -- sort &",
+    ),
+    ("Ask it", "zhit client < names.txt"),
+    ("Who is there?", "zhit ping"),
+];
+
+const BROKER: &[Example] = &[
+    ("Route on this host until told to stop", "zhit broker"),
+    ("A second one beside it, apart", "zhit broker --cluster test"),
+];
+
+const WORKER: &[Example] = &[
+    (
+        "Four slots; each request runs sort once: body on stdin, reply from stdout",
+        "zhit worker --slots 4 -- sort",
+    ),
+    (
+        "A shell line: give it to sh yourself",
+        "zhit worker --pool count -- sh -c 'tr a-z A-Z | wc -c'",
+    ),
+    ("No program at all: answers World", "zhit worker"),
+];
+
+const CLIENT: &[Example] = &[
+    (
+        "One Hit of three requests, replies in order",
+        "zhit client one two three",
+    ),
+    ("One request of any size, streamed", "zhit client < big.iso > reply"),
+    ("Each line a request", "seq 1000 | zhit client --lines"),
+    (
+        "Wait up to a minute for a slot; ten seconds for each request",
+        "zhit client --wait 1m --timeout 10s report.txt",
+    ),
+    (
+        "Without broker and worker",
+        "zhit client --local --handler 'tr a-z A-Z' hello",
+    ),
+    ("A request that begins with a dash", "zhit client -- --version"),
+];
+
+const PING: &[Example] = &[
+    ("Who is there?", "zhit ping"),
+    (
+        "Go on when the workers are up",
+        "zhit ping --wait-ready 30s && zhit client Hello",
+    ),
+    (
+        "A round-trip time each second, for a script",
+        "zhit ping --count 10 --format json",
+    ),
+];
+
+/// The examples of this command, by its name; `zhit` is the whole.
+pub fn examples(command: &str) -> &'static [Example] {
+    match command {
+        "broker" => BROKER,
+        "worker" => WORKER,
+        "client" => CLIENT,
+        "ping" => PING,
+        _ => OVERVIEW,
+    }
+}
+
+/// The variables that every command reads, with what each does.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("ZHIT_HOST", "name of this host, unless --host says it"),
+    (
+        "ZHIT_RUNTIME_DIR",
+        "where locks and sockets live, instead of /tmp/zhit-UID",
+    ),
+    ("NO_COLOR", "if set and not empty, nothing is coloured"),
+];
+
+/// The variables that a worker sets for the program that it runs.
+pub const HANDLER_ENVIRONMENT: &[(&str, &str)] = &[
+    ("ZHIT_HIT_ID", "key of the Hit"),
+    ("ZHIT_SEQ", "number of the request within the Hit, from 1"),
+    ("ZHIT_POOL", "the worker's pool"),
+    ("ZHIT_SLOT", "the slot, as w0/1"),
+    ("ZHIT_HOST", "name of the host"),
+    ("ZHIT_DIR", "a scratch directory that lives as long as the Hit"),
+];
+
+/// The files that zhit keeps, with what each is.
+pub const FILES: &[(&str, &str)] = &[
+    (
+        "/tmp/zhit-UID/",
+        "runtime directory of this user, mode 0700; $ZHIT_RUNTIME_DIR moves it",
+    ),
+    ("/tmp/zhit-UID/CLUSTER/HOST/", "lock, record and sockets of one host"),
+    (
+        "/tmp/zhit-UID/CLUSTER/HOST/members/",
+        "one lock for each worker that is there",
+    ),
+];
+
+/// What help shows below the flags.
+pub(super) fn after_help(command: &str) -> String {
+    let mut text = String::from("Examples:");
+    for (what, line) in examples(command) {
+        let _ = write!(text, "\n  # {what}\n  {line}");
+    }
+    text
+}
+
+/// What the help of the whole shows below the commands.
+pub(super) fn after_long_help() -> String {
+    let mut text = after_help("zhit");
+    text.push_str("\n\nExit status:");
+    for (code, meaning) in Exit::TABLE {
+        let _ = write!(text, "\n  {code:<6} {meaning}");
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! What a client says at its end, and its exit code.
+
+use std::fmt::Display;
+use std::io;
+
+use crate::exit::Exit;
+use crate::protocol::message::{ClosedReason, FullReason};
+use crate::term::style;
+
+use super::hit::{Hit, Lost, NoSlot, Outcome};
+use super::printer::Printer;
+use super::run::exit_of;
+
+/// SIGPIPE's number: who writes to a reader that has gone ends as if by it, quietly.
+const SIGPIPE: u8 = 13;
+
+/// Says on stderr what a person must know, and gives the exit code.
+pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>, socket: &str) -> Exit {
+    if let Some(error) = broken {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Exit::Signal(SIGPIPE);
+        }
+        say(&format_args!("cannot write the reply: {error}"));
+        return Exit::HandlerFailed;
+    }
+    let failed = printer.worst.map_or(Exit::Success, |(_, status)| exit_of(status));
+    let (exit, text) = match hit.outcome() {
+        None | Some(Outcome::Done) => return failed,
+        Some(Outcome::Abandoned) => (Exit::Lost, "the Hit was given up".to_owned()),
+        Some(Outcome::NoBroker) => {
+            let text = format!("no broker reached at {socket} within --wait; start one on this host: zhit broker");
+            (Exit::NoBroker, text)
+        }
+        Some(Outcome::NoSlot(why)) => (Exit::NoSlot, no_slot(why)),
+        Some(Outcome::Deadline) => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
+        Some(Outcome::Lost(why)) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
+    };
+    say(&text);
+    exit
+}
+
+fn say(what: &dyn Display) {
+    style::error(&format_args!("client: {what}"));
+}
+
+fn no_slot(why: &NoSlot) -> String {
+    match why {
+        NoSlot::Queued { slots: 0, .. } => {
+            "no worker serves this pool on this host; start one (zhit worker --pool NAME), or name another with --pool"
+                .to_owned()
+        }
+        NoSlot::Queued { ahead, slots, busy } => format!(
+            "no slot became free within --wait: {busy} of {slots} slots are leased and {ahead} clients waited before this \
+             one; wait longer (--wait 1m) or add slots"
+        ),
+        NoSlot::Refused(FullReason::Leaving) => {
+            "the broker is leaving and no other came within --wait; start one on this host: zhit broker".to_owned()
+        }
+        NoSlot::Refused(FullReason::QueueFull) => "too many clients wait at this broker already; try later".to_owned(),
+        NoSlot::Refused(FullReason::NoWorker) => "no worker serves this pool on this host".to_owned(),
+        NoSlot::Refused(FullReason::Busy) | NoSlot::Unknown => "no slot became free within --wait".to_owned(),
+    }
+}
+
+fn lost(why: &Lost) -> String {
+    match why {
+        Lost::Closed(reason, note) if note.is_empty() => closed(*reason).to_owned(),
+        Lost::Closed(reason, note) => format!("{} ({note})", closed(*reason)),
+        Lost::Silence(ttl) => format!("no broker answered for {} s", ttl.as_secs_f32()),
+        Lost::Unconfirmed => "the broker answered neither the request nor its withdrawal".to_owned(),
+        Lost::Violation(what) => format!("the slot broke the protocol: {what}"),
+    }
+}
+
+const fn closed(reason: ClosedReason) -> &'static str {
+    match reason {
+        ClosedReason::Done => "the slot ended it",
+        ClosedReason::ClientSilent => "the slot had not heard this client for its ttl",
+        ClosedReason::WorkerLeft => "its worker was asked to end",
+        ClosedReason::WorkerDied => "its worker died",
+        ClosedReason::HandlerEnded => "its handler ended it",
+        ClosedReason::Violation => "the slot refused what this client sent",
+        ClosedReason::Unknown => "the broker that leased it is gone and no slot knows it",
+        ClosedReason::Superseded => "another client took it over",
+    }
+}
+
+/// Which requests were answered, which may have run, which never did.
+fn ledger(hit: &Hit) -> String {
+    let ledger = hit.ledger();
+    let mut parts = vec![match ledger.answered {
+        0 => "no request was answered".to_owned(),
+        1 => "request 1 was answered".to_owned(),
+        last => format!("requests 1 to {last} were answered"),
+    }];
+    let ran = if ledger.exact {
+        "ran without an answer"
+    } else {
+        "may have run without an answer"
+    };
+    match (ledger.answered + 1, ledger.maybe) {
+        (first, last) if first == last => parts.push(format!("request {first} {ran}")),
+        (first, last) if first < last => parts.push(format!("requests {first} to {last} {ran}")),
+        _ => {}
+    }
+    let next = ledger.answered.max(ledger.maybe) + 1;
+    parts.push(format!("request {next} and later never ran"));
+    parts.join("; ")
+}

@@ -1,0 +1,251 @@
+//! `zhit client`: one loop over stdin, the broker's socket and the writer, around the pure machine in `hit`.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::stdio::stdin;
+
+use crate::clock;
+use crate::exit::Exit;
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::options::{ClientOptions, Format, Input};
+use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::status::Status;
+use crate::protocol::{HitKey, Message};
+use crate::signals::Stop;
+use crate::term::progress::Bar;
+use crate::term::style::Screen;
+
+use super::hit::{Config, Hit};
+use super::input::Source;
+use super::output::{Cost, Sink, Stream, Writer};
+use super::printer::Printer;
+use super::report;
+
+/// The loop turns at least this often, so that a bar moves and a silence is noticed.
+const TURN_MAX: Duration = Duration::from_millis(250);
+
+/// Why a client cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Standard input.
+    #[error("cannot read stdin: {0}; give requests as arguments, or redirect stdin from a readable file")]
+    Stdin(io::Error),
+    /// The kernel gives no random bytes.
+    #[error("cannot choose a key: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The loop's own state.
+struct Client {
+    hit: Hit,
+    dealer: Dealer,
+    source: Source,
+    printer: Printer,
+    sink: Sink,
+    slot: String,
+    messages: Vec<Message>,
+    no_route: bool,
+    warned: bool,
+    patience: Duration,
+    /// What writing stdout ended with.
+    broken: Option<io::Error>,
+}
+
+/// Runs the Hit and returns how it ended; everything that is to be said was said.
+///
+/// # Errors
+/// [`ClientError`] when nothing could be tried.
+pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop) -> Result<Exit, ClientError> {
+    let waker = Waker::new()?;
+    stop.register(&waker);
+    let mut client = Client::new(options, context, socket, waker.clone())?;
+    let host_socket = socket.display().to_string();
+    let ended = client.serve(stop, &waker)?;
+    client.sink.bar.finish();
+    Ok(match ended {
+        Ended::Signal(signal) => Exit::of_signal(signal),
+        Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &host_socket),
+    })
+}
+
+/// Why the loop ended.
+enum Ended {
+    Outcome,
+    Signal(i32),
+}
+
+impl Client {
+    fn new(options: ClientOptions, context: &Context, socket: &Path, waker: Waker) -> Result<Self, ClientError> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(ClientError::Random)?;
+        let timing = options.timing;
+        let exact = options.input == Input::Stdin;
+        let source = Source::new(options.input);
+        let config = Config {
+            pool: options.pool,
+            wait: options.wait,
+            ttl: options.ttl,
+            timeout: options.timeout,
+            timeout_slack: timing.interval,
+            interval: timing.interval,
+            liveness: timing.liveness,
+            one_shot: source.count() == Some(1),
+        };
+        let mut dealer = Dealer::new(context)?;
+        dealer.connect(socket)?;
+        let json = options.format == Format::Json;
+        Ok(Self {
+            hit: Hit::open(clock::now(), HitKey::from_bytes(key), config),
+            dealer,
+            source,
+            printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
+            sink: Sink {
+                writer: Writer::new(waker),
+                bar: Bar::new(options.progress, "client", clock::now()),
+            },
+            slot: String::new(),
+            messages: Vec::new(),
+            no_route: true,
+            warned: false,
+            patience: timing.patience,
+            broken: None,
+        })
+    }
+
+    fn serve(&mut self, stop: &Stop, waker: &Waker) -> Result<Ended, ClientError> {
+        self.pump();
+        loop {
+            if stop.stage() > 0 {
+                self.hit.abandon(&mut self.messages);
+                self.send()?;
+                return Ok(Ended::Signal(stop.signal()));
+            }
+            self.receive()?;
+            self.deliver();
+            let now = clock::now();
+            self.hit.on_tick(now, &mut self.messages);
+            self.send()?;
+            self.warn_of_silence();
+            if self.hit.outcome().is_some() && (self.sink.writer.is_idle() || self.broken.is_some()) {
+                return Ok(Ended::Outcome);
+            }
+            self.wait(waker)?;
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), ClientError> {
+        for _ in 0..MESSAGES_PER_TURN_MAX {
+            let Some(received) = self.dealer.recv()? else { break };
+            // A frame that is no message is no business of this Hit: its stream will notice what is missing.
+            let Received::Frames(frames) = received else { continue };
+            if let Ok(message) = Message::decode(&frames.header, frames.body) {
+                self.hit.on_message(clock::now(), message, &mut self.messages);
+                self.send()?;
+            }
+        }
+        if self.slot.is_empty()
+            && let Some((host, slot)) = self.hit.slot()
+        {
+            self.slot = format!("{host}/{slot}");
+        }
+        Ok(())
+    }
+
+    /// Hands replies to the writer, and opens credit for what it has written.
+    fn deliver(&mut self) {
+        let now = clock::now();
+        while let Some(piece) = self.hit.next_reply() {
+            self.sink.bar.received(piece.bytes.len() as u64);
+            self.printer.on_piece(now, piece, &self.slot, &mut self.sink);
+        }
+        self.printer.flush(&mut self.sink);
+        match self.sink.writer.written() {
+            Ok(cost) => {
+                self.hit.consumed(cost.bytes, false);
+                (0..cost.ends).for_each(|_| self.hit.consumed(0, true));
+            }
+            Err(error) => {
+                self.hit.abandon(&mut self.messages);
+                self.broken = Some(error);
+            }
+        }
+        self.pump();
+        self.sink.bar.tick(now);
+    }
+
+    fn pump(&mut self) {
+        let now = clock::now();
+        let from = self.hit.seq();
+        let written = self.source.pump(now, &mut self.hit);
+        (from..=self.hit.seq()).for_each(|seq| self.printer.on_request(now, seq));
+        self.sink.bar.sent(written);
+    }
+
+    fn send(&mut self) -> Result<(), ClientError> {
+        for message in std::mem::take(&mut self.messages) {
+            if self.dealer.send(message.encode())? == Sent::NoRoute {
+                self.no_route = true;
+                self.hit.on_no_route(clock::now(), &message);
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_silence(&mut self) {
+        let silence = self
+            .hit
+            .silence(clock::now())
+            .filter(|silence| *silence >= self.patience);
+        if silence.is_none() {
+            self.warned = false;
+        } else if let Some(silence) = silence.filter(|_| !self.warned) {
+            self.warned = true;
+            let slot = &self.slot;
+            let seconds = silence.as_secs();
+            let text = format!("zhit: client: {slot} has been silent for {seconds} s; waiting for it (^C gives up)\n");
+            self.sink.write(Stream::Err, text.into(), Cost::default());
+        }
+    }
+
+    fn wait(&mut self, waker: &Waker) -> Result<(), ClientError> {
+        let now = clock::now();
+        let timeout = self
+            .hit
+            .next_deadline()
+            .map_or(TURN_MAX, |at| at.since(now).min(TURN_MAX));
+        let input = stdin();
+        let mut poll = Poll::new();
+        let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
+        let woken = poll.fd(waker, Interest::READ);
+        let wants = self.source.wants_stdin(&self.hit);
+        let stdin_key = poll.fd(&input, Interest::READ.when(wants));
+        let ready = poll.wait(Some(timeout))?;
+        if ready.readable(woken) {
+            waker.drain();
+        }
+        if self.no_route && ready.writable(dealer) {
+            self.no_route = false;
+            self.hit.on_route(clock::now());
+        }
+        if wants && ready.readable(stdin_key) {
+            self.source.read_stdin(&self.hit).map_err(ClientError::Stdin)?;
+        }
+        Ok(())
+    }
+}
+
+/// The exit code of the worst status.
+pub(super) const fn exit_of(status: Status) -> Exit {
+    match status {
+        Status::Ok => Exit::Success,
+        Status::Deadline => Exit::Deadline,
+        Status::Exit(_) | Status::Signal(_) | Status::NotStarted | Status::Refused | Status::Cancelled => {
+            Exit::HandlerFailed
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Loop counters (rule A1): each turn of a loop bumps one, and whoever watches it tells a loop that stands still from
+//! one that is late.
+//!
+//! The file is an array of 64-bit numbers in native order, one a loop. It is written by the one process that made it
+//! and read by any number of others; each process finds it in a directory that only its owner may write to.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, statat, unlinkat};
+use rustix::io::retry_on_intr;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::MappedError;
+
+/// Most counters of one file: a control thread and more slots than a process can have threads.
+const COUNTERS_MAX: usize = 1 << 16;
+
+const COUNTER_BYTES: usize = size_of::<AtomicU64>();
+
+/// The counters of this process: made by it, bumped by any of its threads, gone when this is dropped.
+pub struct Counters {
+    map: Map,
+    dir: OwnedFd,
+    name: String,
+    file: OwnedFd,
+}
+
+impl Counters {
+    /// Makes a file of `count` counters, all zero, in place of an earlier one, which its readers keep: it stands still.
+    ///
+    /// # Errors
+    /// [`MappedError::Io`].
+    ///
+    /// # Panics
+    /// For no counters, or more than 65,536.
+    pub fn create(dir: impl AsFd, name: &str, count: usize) -> Result<Self, MappedError> {
+        assert!((1..=COUNTERS_MAX).contains(&count), "{count} counters");
+        let dir = dir
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(failed("open the directory of", name))?;
+        // Made whole under another name, so that nobody opens a file that is still empty.
+        let new = format!("{name}.new");
+        match unlinkat(&dir, &new, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => return Err(failed("make", name)(errno)),
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&dir, &new, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make", name))?;
+        let made = fill(&file, count).and_then(|()| renameat(&dir, &new, &dir, name));
+        if let Err(errno) = made {
+            // The next who makes counters of this name tries again.
+            let _ = unlinkat(&dir, &new, AtFlags::empty());
+            return Err(failed("make", name)(errno));
+        }
+        let map = Map::new(&file, count, ProtFlags::READ | ProtFlags::WRITE).map_err(failed("map", name))?;
+        Ok(Self {
+            map,
+            dir,
+            name: name.to_owned(),
+            file,
+        })
+    }
+
+    /// Counts one turn of loop `index`. Costs a few nanoseconds.
+    ///
+    /// # Panics
+    /// For an index beyond the counters.
+    pub fn bump(&self, index: usize) {
+        // Nothing is read on the strength of a counter, so it orders nothing.
+        self.map.counters()[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many turns loop `index` has made.
+    ///
+    /// # Panics
+    /// For an index beyond the counters.
+    pub fn get(&self, index: usize) -> u64 {
+        self.map.counters()[index].load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        let there = statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let (Ok(there), Ok(ours)) = (there, fstat(&self.file)) else {
+            return;
+        };
+        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) {
+            // A file that stays is replaced by the next of its name.
+            let _ = unlinkat(&self.dir, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Another process's counters, to be read. They stay readable after its death.
+pub struct CountersView(Map);
+
+impl CountersView {
+    /// Opens the counters that are there now; `None` if there are none. It does not follow a later file of that name.
+    ///
+    /// # Errors
+    /// [`MappedError::Io`], [`MappedError::NoCounters`].
+    pub fn open(dir: impl AsFd, name: &str) -> Result<Option<Self>, MappedError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match openat(dir, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed("open", name)(errno)),
+        };
+        let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX) / COUNTER_BYTES;
+        if !(1..=COUNTERS_MAX).contains(&count) || bytes % COUNTER_BYTES as u64 != 0 {
+            return Err(MappedError::NoCounters {
+                name: name.to_owned(),
+                bytes,
+            });
+        }
+        Map::new(&file, count, ProtFlags::READ)
+            .map(|map| Some(Self(map)))
+            .map_err(failed("map", name))
+    }
+
+    /// How many counters there are.
+    pub fn count(&self) -> usize {
+        self.0.count
+    }
+
+    /// How many turns loop `index` has made; `None` beyond the counters, whose number the other process chose.
+    pub fn get(&self, index: usize) -> Option<u64> {
+        self.0
+            .counters()
+            .get(index)
+            .map(|counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters")
+            .field("name", &self.name)
+            .field("count", &self.map.count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CountersView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CountersView").field(&self.0.count).finish()
+    }
+}
+
+fn failed<E: Into<std::io::Error>>(doing: &'static str, name: &str) -> impl FnOnce(E) -> MappedError {
+    let name = name.to_owned();
+    move |source| MappedError::Io {
+        doing,
+        name,
+        source: source.into(),
+    }
+}
+
+/// Writes zeros, so that the file system has room for every page before it is mapped: a full one is an error here and
+/// would be a SIGBUS later.
+fn fill(file: &OwnedFd, count: usize) -> rustix::io::Result<()> {
+    let zeros = vec![0; count * COUNTER_BYTES];
+    let mut rest = &zeros[..];
+    while !rest.is_empty() {
+        let written = retry_on_intr(|| rustix::io::write(file, rest))?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+/// A shared mapping of the first `count` numbers of a file.
+struct Map {
+    start: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the mapping belongs to the process and not to a thread, and all access to it is atomic.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// Maps `count` numbers of a file that is at least as long.
+    fn new(file: &OwnedFd, count: usize, protection: ProtFlags) -> rustix::io::Result<Self> {
+        // SAFETY: a null address lets the kernel choose one where nothing is mapped, so no memory of ours changes. The
+        // length is not zero: callers ask for at least one counter.
+        let start = unsafe {
+            mmap(
+                ptr::null_mut(),
+                count * COUNTER_BYTES,
+                protection,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }?
+        .cast();
+        NonNull::new(start)
+            .map(|start| Self { start, count })
+            .ok_or(rustix::io::Errno::NOMEM)
+    }
+
+    fn counters(&self) -> &[AtomicU64] {
+        // SAFETY: `start` is the start of a mapping of `count` numbers, aligned to a page, that lives as long as `self`;
+        // every bit pattern is a number. Other processes write to the file, but only through atomics of this size, which
+        // is what `AtomicU64` allows for; a read-only mapping is only loaded from, and relaxed loads of this size are
+        // plain loads wherever zhit runs. Touching a page that the file no longer has would be a SIGBUS: nobody but our
+        // own uid can shorten the file, because its directory is 0700 and checked (src/runtime), and no zhit does.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new` with this length, and no reference into it outlives `self`. Failure would
+        // mean that it is not mapped, and then there is nothing to do.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.count * COUNTER_BYTES) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn dir() -> (TempDir, File) {
+        let dir = TempDir::new().unwrap();
+        let fd = File::open(dir.path()).unwrap();
+        (dir, fd)
+    }
+
+    #[test]
+    fn bumps_are_seen_through_another_mapping() {
+        let (_dir, fd) = dir();
+        assert!(CountersView::open(&fd, "beat").unwrap().is_none());
+        let counters = Counters::create(&fd, "beat", 3).unwrap();
+        let view = CountersView::open(&fd, "beat").unwrap().unwrap();
+        assert_eq!(
+            (view.count(), view.get(0), view.get(2), view.get(3)),
+            (3, Some(0), Some(0), None)
+        );
+        counters.bump(2);
+        counters.bump(2);
+        counters.bump(0);
+        assert_eq!((view.get(0), view.get(1), view.get(2)), (Some(1), Some(0), Some(2)));
+        assert_eq!(counters.get(2), 2);
+    }
+
+    #[test]
+    fn threads_bump_their_own() {
+        let (_dir, fd) = dir();
+        let counters = Counters::create(&fd, "beat", 4).unwrap();
+        std::thread::scope(|scope| {
+            for index in 0..4 {
+                let counters = &counters;
+                scope.spawn(move || (0..1000).for_each(|_| counters.bump(index)));
+            }
+        });
+        assert!((0..4).all(|index| counters.get(index) == 1000));
+    }
+
+    #[test]
+    fn owner_takes_its_file_away_and_no_other() {
+        let (dir, fd) = dir();
+        let first = Counters::create(&fd, "beat", 1).unwrap();
+        let view = CountersView::open(&fd, "beat").unwrap().unwrap();
+        let second = Counters::create(&fd, "beat", 1).unwrap();
+        second.bump(0);
+        assert_eq!(view.get(0), Some(0), "a new file is not the old one");
+        drop(first);
+        assert!(dir.path().join("beat").exists());
+        assert_eq!(view.get(0), Some(0), "a view stays readable after its owner");
+        drop(second);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn files_without_counters_are_refused() {
+        let (dir, fd) = dir();
+        for bytes in [0, 7, 9] {
+            fs::write(dir.path().join("beat"), vec![0; bytes]).unwrap();
+            assert!(
+                matches!(CountersView::open(&fd, "beat"), Err(MappedError::NoCounters { .. })),
+                "{bytes}"
+            );
+        }
+        assert!(Counters::create(&fd, "none/beat", 1).is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! The room of unsafe code: small files mapped into memory, so that a process can be looked at while it hangs and after
+//! it died, and what runs between fork and exec. Each block tells why it is sound.
+
+#[expect(unsafe_code, reason = "mapping a file, and reading it as numbers, is unsafe")]
+mod counter;
+pub mod spawn;
+
+pub use counter::{Counters, CountersView};
+
+use std::io;
+
+/// Why a mapped file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MappedError {
+    /// The system refuses.
+    #[error("cannot {doing} the counters {name}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file, below its directory.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file holds no counters.
+    #[error("{name} holds no counters: it has {bytes} bytes; with no zhit running, remove it")]
+    NoCounters {
+        /// The file, below its directory.
+        name: String,
+        /// Its length.
+        bytes: u64,
+    },
+}

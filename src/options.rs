@@ -1,0 +1,197 @@
+//! What each role is asked to do, in plain types: the command line is turned into these once (`cli`), so that no role
+//! knows of flags.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::builtin::Builtin;
+use crate::protocol::limits;
+
+/// Most slots of one worker: each is a thread with sockets of its own.
+pub const SLOTS_MAX: u32 = 1024;
+
+/// Shortest duration that a flag takes, zero apart: below it a busy machine cannot tell late from lost.
+pub const DURATION_MIN: Duration = Duration::from_millis(1);
+
+/// Shortest heartbeat interval: loops turn four times in it (rule A1).
+pub const INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Longest duration that a flag takes: 365 days, well inside every clock's arithmetic.
+pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Which host of which cluster this process belongs to. Both are names (`protocol::ids::is_name`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The host: `--host`, `$ZHIT_HOST`, the hostname, or `localhost` if the hostname is no name.
+    pub host: String,
+    /// The cluster.
+    pub cluster: String,
+}
+
+/// When silence means something. `patience` is at least `interval`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Period of heartbeats.
+    pub interval: Duration,
+    /// Heartbeats that may be missed; at least 1.
+    pub liveness: u32,
+    /// How long silence is tolerated while work is outstanding.
+    pub patience: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            interval: limits::INTERVAL,
+            liveness: limits::LIVENESS,
+            patience: limits::PATIENCE,
+        }
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Whether a progress bar is drawn on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Progress {
+    /// On a terminal, for bodies that take long.
+    #[default]
+    Auto,
+    /// At once, terminal or not.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+impl Progress {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// What serves a Hit's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// A handler of our own.
+    Builtin(Builtin),
+    /// A program and its arguments, executed as they are, once per request. Never empty.
+    Command(Vec<OsString>),
+    /// A text for `/bin/sh -c`, once per request. Never empty.
+    Shell(OsString),
+}
+
+impl Default for Handler {
+    fn default() -> Self {
+        Self::Builtin(Builtin::default())
+    }
+}
+
+/// `zhit broker`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerOptions {
+    /// Where it routes.
+    pub place: Place,
+    /// Its heartbeats.
+    pub timing: Timing,
+    /// What running Hits are granted when it is asked to leave; zero: nothing.
+    pub grace: Duration,
+}
+
+/// `zhit worker`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerOptions {
+    /// Where it serves.
+    pub place: Place,
+    /// Its heartbeats.
+    pub timing: Timing,
+    /// The pool that it belongs to; a name.
+    pub pool: String,
+    /// Slots, 1 to [`SLOTS_MAX`].
+    pub slots: u32,
+    /// What running requests are granted when it is asked to leave, and a handler between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// What serves the requests.
+    pub handler: Handler,
+}
+
+/// Where a client's requests come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// One request each, exactly these bytes. Never empty.
+    Arguments(Vec<Vec<u8>>),
+    /// Each line of stdin is a request, without its newline.
+    Lines,
+    /// All of stdin is one request.
+    Stdin,
+}
+
+/// `zhit client`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// Where it asks; not used when `local` is set.
+    pub place: Place,
+    /// Its heartbeats.
+    pub timing: Timing,
+    /// The pool that it asks; a name.
+    pub pool: String,
+    /// Its requests.
+    pub input: Input,
+    /// Broker and worker live inside this process, with this handler.
+    pub local: Option<Handler>,
+    /// How long to wait for a broker and a slot; zero: not at all.
+    pub wait: Duration,
+    /// Deadline per request.
+    pub timeout: Option<Duration>,
+    /// How long the Hit outlives a silent client; at most [`limits::TTL_MAX`].
+    pub ttl: Duration,
+    /// How replies are printed.
+    pub format: Format,
+    /// Whether a progress bar is drawn.
+    pub progress: Progress,
+}
+
+/// `zhit ping`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PingOptions {
+    /// Whom it asks.
+    pub place: Place,
+    /// How many pings; at least 1.
+    pub count: u32,
+    /// From one ping to the next.
+    pub interval: Duration,
+    /// How long each waits for its answer.
+    pub wait: Duration,
+    /// First wait up to this long until the broker answers and has a slot.
+    pub wait_ready: Option<Duration>,
+    /// How answers are printed.
+    pub format: Format,
+}

@@ -1,0 +1,276 @@
+//! `zhit ping`: sends PING to this host's broker and waits for PONG, as often as was asked.
+//!
+//! How it ends: 0 when every ping was answered, 3 when one was lost, 4 when nobody holds the host's lock and nothing
+//! was answered, 5 when a broker answers but `--wait-ready` saw no slot, 128+n by signal n.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::clock;
+use crate::exit::Exit;
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::options::PingOptions;
+use crate::protocol::message::Pong;
+use crate::protocol::{Message, Moment};
+use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
+use crate::signals::Stop;
+use crate::term::human::span;
+use crate::term::{Screen, error};
+
+use super::report::Report;
+
+/// How long a host may be without a master before a ping says so: one that died is replaced in milliseconds.
+const MASTER_GAP: Duration = Duration::from_millis(250);
+
+/// Pause between two pings that ask whether all is ready: a slot that registers is noticed soon, and the broker is not
+/// kept busy.
+const READY_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// How long one such ping waits: a broker that comes and goes meanwhile must not use up all the time.
+const READY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// SIGPIPE's number: who writes to a reader that has gone ends as if by it, quietly.
+const SIGPIPE: u8 = 13;
+
+/// Why a ping cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PingError {
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The runtime directory.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Standard output, a reader that has gone apart.
+    #[error("cannot write the report: {0}")]
+    Stdout(io::Error),
+}
+
+/// Pings as often as was asked, prints the report and returns how it ended; everything that is to be said was said.
+///
+/// # Errors
+/// [`PingError`] when nothing could be tried, or the report not be written.
+pub fn run(options: &PingOptions, context: &Context, dir: &RuntimeDir, stop: &Stop) -> Result<Exit, PingError> {
+    let report = Report::new(options.format, Screen::stdout(), &options.place.host);
+    let mut out = io::stdout();
+    let ended = Prober::new(context, dir, stop)?.run(options, report, &mut out);
+    match ended {
+        Err(PingError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Signal(SIGPIPE)),
+        other => other,
+    }
+}
+
+struct Prober<'a> {
+    dealer: Dealer,
+    dir: &'a RuntimeDir,
+    stop: &'a Stop,
+    waker: Waker,
+    nonce: u64,
+}
+
+/// What became of one ping.
+enum Asked {
+    Answered(Box<Pong>, Duration),
+    Lost,
+    NoBroker,
+    Signal(i32),
+}
+
+impl<'a> Prober<'a> {
+    fn new(context: &Context, dir: &'a RuntimeDir, stop: &'a Stop) -> Result<Self, NetError> {
+        let mut dealer = Dealer::new(context)?;
+        dealer.connect(&dir.broker_socket())?;
+        let waker = Waker::new()?;
+        stop.register(&waker);
+        Ok(Self {
+            dealer,
+            dir,
+            stop,
+            waker,
+            nonce: 0,
+        })
+    }
+
+    fn run(&mut self, options: &PingOptions, mut report: Report, out: &mut impl Write) -> Result<Exit, PingError> {
+        let unready = options
+            .wait_ready
+            .map(|patience| self.wait_ready(patience))
+            .transpose()?;
+        if let Some(exit) = unready.flatten() {
+            return Ok(exit);
+        }
+        let started_at = clock::now();
+        let mut answered = false;
+        let mut signal = None;
+        for seq in 1..=options.count {
+            let asked_at = clock::now();
+            let text = match self.ask(asked_at + options.wait, !answered)? {
+                Asked::Answered(pong, rtt) => {
+                    answered = true;
+                    report.answered(seq, &pong, rtt)
+                }
+                Asked::Lost => report.lost(seq, clock::now().since(asked_at)),
+                Asked::NoBroker => {
+                    self.complain_of_no_broker("nobody holds this host's lock");
+                    return Ok(Exit::NoBroker);
+                }
+                Asked::Signal(number) => {
+                    signal = Some(number);
+                    break;
+                }
+            };
+            print(out, &text)?;
+            if seq < options.count {
+                signal = self.pause_until(asked_at + options.interval)?;
+            }
+            if signal.is_some() {
+                break;
+            }
+        }
+        print(out, &report.summary(clock::now().since(started_at)))?;
+        Ok(match signal {
+            Some(number) => Exit::of_signal(number),
+            None if !answered => self.unanswered()?,
+            None if report.is_incomplete() => Exit::Incomplete,
+            None => Exit::Success,
+        })
+    }
+
+    /// Waits until the broker answers and knows of a slot that would take a Hit sooner or later. `None`: it does.
+    fn wait_ready(&mut self, patience: Duration) -> Result<Option<Exit>, PingError> {
+        let until = clock::now() + patience;
+        let mut heard = false;
+        loop {
+            let answer_by = until.min(clock::now() + READY_ANSWER_WITHIN);
+            match self.ask(answer_by, false)? {
+                Asked::Answered(pong, _) if has_slot(&pong) => return Ok(None),
+                Asked::Answered(..) => heard = true,
+                Asked::Signal(number) => return Ok(Some(Exit::of_signal(number))),
+                Asked::Lost | Asked::NoBroker => {}
+            }
+            let now = clock::now();
+            if now >= until {
+                break;
+            }
+            if let Some(number) = self.pause_until(until.min(now + READY_AGAIN_AFTER))? {
+                return Ok(Some(Exit::of_signal(number)));
+            }
+        }
+        let patience = span(patience);
+        if heard {
+            let socket = self.dir.broker_socket();
+            error(&format_args!(
+                "ping: not ready: the broker at {} has no slot after {patience}; start a worker on this host: zhit worker",
+                socket.display()
+            ));
+            return Ok(Some(Exit::NoSlot));
+        }
+        self.complain_of_no_broker(&format!("no answer within {patience}"));
+        Ok(Some(Exit::NoBroker))
+    }
+
+    /// One ping, until `until`. With `give_up_early`, a host that has no master ends it soon.
+    fn ask(&mut self, until: Moment, give_up_early: bool) -> Result<Asked, PingError> {
+        self.nonce += 1;
+        let began_at = clock::now();
+        let mut sent_at = None;
+        loop {
+            if let Some(number) = self.signal() {
+                return Ok(Asked::Signal(number));
+            }
+            if sent_at.is_none() {
+                // Taken before the sending: this thread may be held up after it, and the answer be here already.
+                let before = clock::now();
+                let sent = self.dealer.send(Message::Ping { nonce: self.nonce }.encode())?;
+                sent_at = (sent == Sent::Done).then_some(before);
+            }
+            if let (Some(pong), Some(sent_at)) = (self.receive()?, sent_at) {
+                return Ok(Asked::Answered(Box::new(pong), clock::now().since(sent_at)));
+            }
+            let now = clock::now();
+            let early = give_up_early && sent_at.is_none();
+            if early && now.since(began_at) >= MASTER_GAP && !BrokerLock::is_held(self.dir)? {
+                return Ok(Asked::NoBroker);
+            }
+            if now >= until {
+                return Ok(Asked::Lost);
+            }
+            let wake_at = if early { until.min(now + MASTER_GAP) } else { until };
+            self.wait(wake_at, Interest::READ | Interest::WRITE.when(sent_at.is_none()))?;
+        }
+    }
+
+    /// The answer to the ping that was sent last. What answers an earlier one, or is no PONG, is passed over.
+    fn receive(&mut self) -> Result<Option<Pong>, NetError> {
+        while let Some(received) = self.dealer.recv()? {
+            let Received::Frames(frames) = received else { continue };
+            if let Ok(Message::Pong(pong)) = Message::decode(&frames.header, frames.body)
+                && pong.nonce == self.nonce
+            {
+                return Ok(Some(pong));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for `until`; returns the signal that ends it early.
+    fn pause_until(&mut self, until: Moment) -> Result<Option<i32>, NetError> {
+        while self.signal().is_none() && clock::now() < until {
+            self.wait(until, Interest::NONE)?;
+        }
+        Ok(self.signal())
+    }
+
+    fn signal(&self) -> Option<i32> {
+        (self.stop.stage() > 0).then(|| self.stop.signal())
+    }
+
+    fn wait(&self, until: Moment, interest: Interest) -> Result<(), NetError> {
+        let mut poll = Poll::new();
+        poll.socket(&self.dealer, interest);
+        poll.fd(&self.waker, Interest::READ);
+        poll.wait(Some(until.since(clock::now())))?;
+        self.waker.drain();
+        Ok(())
+    }
+
+    /// Nothing was answered: is nobody there, or does somebody sit there who is silent?
+    fn unanswered(&self) -> Result<Exit, PingError> {
+        if !BrokerLock::is_held(self.dir)? {
+            self.complain_of_no_broker("nobody holds this host's lock");
+            return Ok(Exit::NoBroker);
+        }
+        let holder = match Record::read(self.dir)? {
+            Some(record) => format!("pid {}, term {}", record.pid, record.term),
+            None => "no record of it".to_owned(),
+        };
+        error(&format_args!(
+            "ping: the broker ({holder}) holds this host's lock in {} and does not answer: it is stopped, hung or \
+             overloaded; look at it (ps), continue it (kill -CONT), or end it and start another: zhit broker",
+            self.dir.path().display()
+        ));
+        Ok(Exit::Incomplete)
+    }
+
+    fn complain_of_no_broker(&self, why: &str) {
+        error(&format_args!(
+            "ping: no broker reached at {}: {why}; start one on this host: zhit broker",
+            self.dir.broker_socket().display()
+        ));
+    }
+}
+
+/// Whether any slot takes Hits, now or when it has become idle.
+fn has_slot(pong: &Pong) -> bool {
+    pong.workers.iter().any(|worker| worker.slots > 0 && !worker.draining)
+}
+
+fn print(out: &mut impl Write, text: &str) -> Result<(), PingError> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(PingError::Stdout)
+}
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! Starts a role: opens what it needs, runs it, and turns how it ended into an exit code. Errors are printed here, once.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::broker;
+use crate::client::{self, ClientError};
+use crate::exit::Exit;
+use crate::local;
+use crate::net::Context;
+use crate::options::{BrokerOptions, ClientOptions, PingOptions, Place, WorkerOptions};
+use crate::ping::{self, PingError};
+use crate::runtime::{self, RuntimeDir, RuntimeError};
+use crate::signals::Stop;
+use crate::worker;
+
+/// Filters the log of broker and worker, in tracing's notation; `info` if it is not set.
+const LOG_VARIABLE: &str = "ZHIT_LOG";
+
+/// `zhit broker`.
+pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
+    log();
+    let served = open(&options.place).map_err(Failure::from).and_then(|dir| {
+        let context = Context::new()?;
+        Ok(broker::serve(options, &dir, &context, stop)?)
+    });
+    exit("broker", served.map(|()| Exit::Success))
+}
+
+/// `zhit worker`.
+pub fn worker(options: &WorkerOptions, stop: &Stop) -> Exit {
+    log();
+    let served = open(&options.place).map_err(Failure::from).and_then(|dir| {
+        let context = Context::new()?;
+        Ok(worker::serve(options, &dir, &context, stop)?)
+    });
+    exit("worker", served.map(|()| Exit::Success))
+}
+
+/// `zhit client`.
+pub fn client(mut options: ClientOptions, stop: &Arc<Stop>) -> Exit {
+    let ended = match options.local.take() {
+        Some(handler) => local::run(options, handler, stop),
+        None => open(&options.place).map_err(Failure::from).and_then(|dir| {
+            let context = Context::new()?;
+            Ok(client::run(options, &context, &dir.broker_socket(), stop)?)
+        }),
+    };
+    exit("client", ended)
+}
+
+/// `zhit ping`.
+pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
+    let ended = open(&options.place).map_err(Failure::from).and_then(|dir| {
+        let context = Context::new()?;
+        Ok(ping::run(options, &context, &dir, stop)?)
+    });
+    exit("ping", ended)
+}
+
+/// Opens the host's runtime directory.
+fn open(place: &Place) -> Result<RuntimeDir, RuntimeError> {
+    RuntimeDir::open(&runtime::Place::from_env(&place.cluster, &place.host)?)
+}
+
+/// Why a role did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant is the error of its room")]
+pub enum Failure {
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Net(#[from] crate::net::NetError),
+    #[error(transparent)]
+    Broker(#[from] broker::BrokerError),
+    #[error(transparent)]
+    Worker(#[from] worker::WorkerError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Ping(#[from] PingError),
+    #[error(transparent)]
+    Local(#[from] local::LocalError),
+}
+
+fn exit(role: &str, ended: Result<Exit, Failure>) -> Exit {
+    ended.unwrap_or_else(|failure| {
+        complain(role, &failure);
+        Exit::Usage
+    })
+}
+
+fn complain(role: &str, what: &dyn Display) {
+    crate::term::style::error(&format_args!("{role}: {what}"));
+}
+
+/// What broker and worker do is logged to stderr.
+fn log() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let screen = crate::term::style::Screen::stderr();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Only the first role of a process sets it.
+    let _ = log.with_target(false).with_ansi(screen.has_colour()).try_init();
+}

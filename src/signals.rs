@@ -1,0 +1,297 @@
+//! Signals: the main thread takes them, and tells the role's threads through a [`Stop`].
+//!
+//! All other threads are spawned with signals blocked, so that no call of theirs is interrupted. The first SIGINT,
+//! SIGTERM or (where it means end) SIGHUP asks the role to end well, the second to end now. SIGQUIT and the rest keep
+//! their defaults; SIGPIPE is ignored, as Rust has it, and a broken pipe is an error of the write.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::net::Waker;
+
+/// After the second signal a role has this long to kill what it started and to take its files away.
+const STOP_NOW: Duration = Duration::from_millis(200);
+
+/// What a thread raises by its own fault. Blocked, they would kill the process without the runtime's message.
+const FAULTS: [Signal; 7] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGSYS,
+];
+
+/// What SIGHUP means to a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// The terminal is gone: end.
+    End,
+    /// Nothing yet. (It will mean: read the layout again.)
+    Ignore,
+}
+
+impl Hangup {
+    /// What it means to a broker or a worker: with a controlling terminal, that this has gone.
+    pub fn of_server() -> Self {
+        // The kernel opens /dev/tty for those who have a controlling terminal only (tty(4)).
+        if File::open("/dev/tty").is_ok() {
+            Self::End
+        } else {
+            Self::Ignore
+        }
+    }
+}
+
+/// Why a role gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfinished {
+    /// It could not be started.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+    /// It did not end in time after the second signal, which is this one. Its thread still runs: exit with 128 + n.
+    #[error("stopped by signal {0}")]
+    Signalled(i32),
+}
+
+/// Whether and how the role is to end. Shared by its threads.
+#[derive(Debug, Default)]
+pub struct Stop {
+    stage: AtomicU8,
+    signal: AtomicI32,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Stop {
+    /// 0: go on. 1: take no new work, finish what runs, say goodbye. 2: stop now.
+    pub fn stage(&self) -> u8 {
+        self.stage.load(Ordering::Acquire)
+    }
+
+    /// The first signal's number; 0 before it.
+    pub fn signal(&self) -> i32 {
+        self.signal.load(Ordering::Acquire)
+    }
+
+    /// Has the waker woken at each further stage, and at once if one was reached already.
+    pub fn register(&self, waker: &Waker) {
+        self.wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(waker.clone());
+        if self.stage() > 0 {
+            waker.wake();
+        }
+    }
+
+    /// Goes to the next stage, as a signal does.
+    pub fn raise(&self, signal: i32) {
+        // Only the first is kept.
+        let _ = self
+            .signal
+            .compare_exchange(0, signal, Ordering::AcqRel, Ordering::Acquire);
+        let next = |stage: u8| Some((stage + 1).min(2));
+        // The function never refuses.
+        let _ = self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        for waker in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            waker.wake();
+        }
+    }
+}
+
+/// Runs a role on a thread of its own and takes the signals meanwhile. Call it on the main thread, before any other
+/// thread is spawned.
+///
+/// A role that ends within 200 ms of the second signal still gives its result.
+///
+/// # Errors
+/// [`Unfinished`].
+///
+/// # Panics
+/// When the role did.
+pub fn run_role<T, F>(name: &str, hangup: Hangup, role: F) -> Result<T, Unfinished>
+where
+    T: Send + 'static,
+    F: FnOnce(Arc<Stop>) -> T + Send + 'static,
+{
+    let mut signals = Signals::new(caught())?;
+    let (done, finished) = mpsc::channel();
+    let end = RoleEnd {
+        signals: signals.handle(),
+        _done: done,
+    };
+    let stop = Arc::new(Stop::default());
+    let theirs = Arc::clone(&stop);
+    let thread = spawn(name, move || {
+        let _end = end;
+        role(theirs)
+    })?;
+    for signal in signals.forever() {
+        if signal == SIGHUP && hangup == Hangup::Ignore {
+            continue;
+        }
+        stop.raise(signal);
+        if stop.stage() == 2 && finished.recv_timeout(STOP_NOW) == Err(RecvTimeoutError::Timeout) {
+            return Err(Unfinished::Signalled(signal));
+        }
+    }
+    thread.join().or_else(|panicked| panic::resume_unwind(panicked))
+}
+
+/// Ends the wait for signals when the role ends, even by a panic.
+struct RoleEnd {
+    signals: Handle,
+    /// Its end tells the main thread, too.
+    _done: mpsc::Sender<()>,
+}
+
+impl Drop for RoleEnd {
+    fn drop(&mut self) {
+        self.signals.close();
+    }
+}
+
+/// Spawns a thread that takes no signals. Threads that it spawns take none either.
+///
+/// # Errors
+/// When the system has no room for another thread.
+pub fn spawn<T, F>(name: &str, work: F) -> io::Result<JoinHandle<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let mut blocked = SigSet::all();
+    for fault in FAULTS {
+        blocked.remove(fault);
+    }
+    // Blocked here, around the spawn, so that the thread has not a single moment without.
+    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    before.thread_set_mask()?;
+    thread
+}
+
+/// Does `work` with no signal blocked in this thread: for spawning a process, which inherits what is blocked, and
+/// could not be asked to end by SIGTERM.
+///
+/// # Errors
+/// Those of `work`.
+pub fn unblocked<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let result = work();
+    before.thread_set_mask()?;
+    result
+}
+
+/// The signals that we take. Those that were ignored from the start stay so, as `nohup` and a shell's `&` want it;
+/// except SIGTERM, so that nobody ever needs `kill -9`.
+fn caught() -> Vec<i32> {
+    let ignored = ignored_at_start().unwrap_or(0);
+    [SIGTERM, SIGINT, SIGHUP]
+        .into_iter()
+        .filter(|signal| *signal == SIGTERM || ignored >> (signal - 1) & 1 == 0)
+        .collect()
+}
+
+/// The set of ignored signals, signal n as bit n - 1 (proc(5)).
+fn ignored_at_start() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(digits.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+
+    use super::*;
+    use crate::net::{Interest, Poll};
+
+    fn woken(waker: &Waker) -> bool {
+        let mut poll = Poll::new();
+        let key = poll.fd(waker, Interest::READ);
+        let woken = poll.wait(Some(Duration::from_secs(20))).unwrap().readable(key);
+        waker.drain();
+        woken
+    }
+
+    #[test]
+    fn stop_goes_through_its_stages_and_wakes() {
+        let (stop, early, late) = (Stop::default(), Waker::new().unwrap(), Waker::new().unwrap());
+        stop.register(&early);
+        assert_eq!((stop.stage(), stop.signal()), (0, 0));
+        stop.raise(SIGTERM);
+        assert_eq!((stop.stage(), stop.signal()), (1, SIGTERM));
+        assert!(woken(&early));
+        stop.register(&late);
+        assert!(woken(&late), "who comes late is told at once");
+        stop.raise(SIGINT);
+        stop.raise(SIGINT);
+        assert_eq!((stop.stage(), stop.signal()), (2, SIGTERM));
+        assert!(woken(&early));
+    }
+
+    /// One test for all that sends signals: they reach every `run_role` of the process.
+    #[test]
+    fn signals_reach_the_role_and_its_end_ends_the_wait() {
+        assert_eq!(run_role("quiet", Hangup::End, |_| 7).unwrap(), 7);
+
+        // `raise` is a call to this process, so the signal comes by way of the handler.
+        let send = |signal| kill(Pid::this(), signal).unwrap();
+        let ended = run_role("polite", Hangup::Ignore, move |stop| {
+            let waker = Waker::new().unwrap();
+            stop.register(&waker);
+            send(Signal::SIGHUP);
+            send(Signal::SIGTERM);
+            assert!(woken(&waker));
+            (stop.stage(), stop.signal())
+        });
+        assert_eq!(ended.unwrap(), (1, SIGTERM));
+
+        let (hold, wait) = mpsc::channel::<()>();
+        let stuck = run_role("stuck", Hangup::End, move |stop| {
+            let waker = Waker::new().unwrap();
+            stop.register(&waker);
+            send(Signal::SIGTERM);
+            assert!(woken(&waker));
+            send(Signal::SIGTERM);
+            wait.recv().ok()
+        });
+        assert!(matches!(stuck, Err(Unfinished::Signalled(SIGTERM))));
+        drop(hold);
+
+        let panicked = panic::catch_unwind(|| run_role("broken", Hangup::End, |_| panic!("on purpose")));
+        assert!(panicked.is_err());
+    }
+
+    #[test]
+    fn threads_block_signals_and_their_children_do_not() {
+        let blocked = |spawn: fn(&mut Command) -> io::Result<std::process::Output>| {
+            let output = spawn(Command::new("grep").args(["SigBlk", "/proc/self/status"])).unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            u64::from_str_radix(text.trim_start_matches("SigBlk:").trim(), 16).unwrap()
+        };
+        let thread = spawn("blocked", move || {
+            let mask = SigSet::thread_get_mask().unwrap();
+            assert!(mask.contains(Signal::SIGTERM) && mask.contains(Signal::SIGINT) && !mask.contains(Signal::SIGSEGV));
+            assert_eq!(blocked(|command| unblocked(|| command.output())), 0);
+            assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGTERM));
+            println!("without `unblocked` a child has {:x} blocked", blocked(Command::output));
+        });
+        thread.unwrap().join().unwrap();
+    }
+}

@@ -1,0 +1,256 @@
+//! A worker's control thread: makes the worker known to its broker, exchanges heartbeats, and leads its slots out when
+//! the worker is asked to end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::mapped::Counters;
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::protocol::Message;
+use crate::protocol::ids::Term;
+use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::message::{Disconnect, Goodbye, Heartbeat, Register, Registered};
+use crate::protocol::time::Moment;
+
+use super::lease::Identity;
+use super::slot::Orders;
+
+/// How long a worker waits for its broker to let it go; one that is there answers at once.
+const FAREWELL_WAIT: Duration = Duration::from_millis(250);
+
+/// What the control thread knows of its broker.
+#[derive(Debug)]
+enum Link {
+    /// REGISTER is repeated at `at`.
+    Unknown { at: Moment },
+    /// Known to the broker of this term, which was heard then.
+    Known {
+        term: Term,
+        heard_at: Moment,
+        beat_at: Moment,
+    },
+}
+
+/// The control thread's own state.
+pub(super) struct Control {
+    me: Identity,
+    interval: Duration,
+    liveness: u32,
+    dealer: Dealer,
+    link: Link,
+    beat: u64,
+    no_route: bool,
+    announced: bool,
+    let_go: bool,
+    orders: Arc<Orders>,
+    slots: Vec<Waker>,
+    counters: Arc<Counters>,
+}
+
+impl Control {
+    /// A control thread for these slots; `me` has slot number 0.
+    pub(super) fn new(
+        me: Identity,
+        (interval, liveness): (Duration, u32),
+        (context, socket): (&Context, &std::path::Path),
+        orders: Arc<Orders>,
+        slots: Vec<Waker>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, NetError> {
+        let mut dealer = Dealer::new(context)?;
+        dealer.connect(socket)?;
+        Ok(Self {
+            me,
+            interval,
+            liveness,
+            dealer,
+            link: Link::Unknown { at: Moment::ZERO },
+            beat: 0,
+            no_route: true,
+            announced: false,
+            let_go: false,
+            orders,
+            slots,
+            counters,
+        })
+    }
+
+    /// One turn: receives, sends what is due, then waits for something to happen, at most a quarter of an interval
+    /// (rule A1). `stop` ends the wait.
+    pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), NetError> {
+        self.receive()?;
+        self.send_due(clock::now())?;
+        self.wait(stop, self.interval / 4)
+    }
+
+    fn receive(&mut self) -> Result<(), NetError> {
+        self.beat += 1;
+        self.counters.bump(0);
+        for _ in 0..MESSAGES_PER_TURN_MAX {
+            match self.dealer.recv()? {
+                None => break,
+                Some(Received::Frames(frames)) => match Message::decode(&frames.header, frames.body) {
+                    Ok(message) => self.on_message(clock::now(), message),
+                    Err(error) => warn!(%error, "dropped what is no message"),
+                },
+                Some(malformed) => warn!(?malformed, "dropped what is no message"),
+            }
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, now: Moment, message: Message) {
+        match message {
+            Message::Registered(registered) => self.on_registered(now, &registered),
+            Message::Heartbeat(heartbeat) => {
+                if let Link::Known { term, heard_at, .. } = &mut self.link
+                    && *term == heartbeat.term
+                {
+                    *heard_at = now;
+                }
+            }
+            Message::Farewell => self.let_go = true,
+            Message::Disconnect(reason) => {
+                if reason == Disconnect::Leaving {
+                    info!("the broker is leaving");
+                }
+                self.link = Link::Unknown {
+                    at: now + self.interval / 4,
+                };
+            }
+            _ => {}
+        }
+    }
+
+    fn on_registered(&mut self, now: Moment, registered: &Registered) {
+        let term = registered.term;
+        self.interval = Duration::from_millis(u64::from(registered.interval_ms.max(1)));
+        self.liveness = registered.liveness.max(1);
+        let new = !matches!(self.link, Link::Known { term: known, .. } if known == term);
+        self.link = Link::Known {
+            term,
+            heard_at: now,
+            beat_at: now + self.interval,
+        };
+        if new {
+            self.orders.term.store(term.0, Ordering::Release);
+            self.slots.iter().for_each(Waker::wake);
+            let (worker, pool, slots) = (self.me.slot.worker, &self.me.pool, self.me.slots);
+            info!(
+                "{}/{worker} serves pool {pool} with {slots} slots (broker term {term})",
+                registered.host
+            );
+            self.announced = true;
+        }
+    }
+
+    fn send_due(&mut self, now: Moment) -> Result<(), NetError> {
+        match self.link {
+            Link::Unknown { at } if at <= now => {
+                self.link = Link::Unknown {
+                    at: now + self.interval,
+                };
+                self.send(&self.register())?;
+                if self.no_route && !self.announced {
+                    info!("no broker on this host yet; start one: zhit broker");
+                    self.announced = true;
+                }
+            }
+            Link::Known { heard_at, .. } if now.since(heard_at) >= self.interval * self.liveness => {
+                warn!(silent = ?now.since(heard_at), "the broker is silent");
+                self.link = Link::Unknown { at: now };
+            }
+            Link::Known {
+                term,
+                heard_at,
+                beat_at,
+            } if beat_at <= now => {
+                self.link = Link::Known {
+                    term,
+                    heard_at,
+                    beat_at: now + self.interval,
+                };
+                self.send(&Message::Heartbeat(Heartbeat { term, beat: self.beat }))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: &Message) -> Result<(), NetError> {
+        if self.dealer.send(message.encode())? == Sent::NoRoute {
+            if matches!(self.link, Link::Known { .. }) {
+                warn!("the broker is gone");
+                self.link = Link::Unknown { at: clock::now() };
+            }
+            self.no_route = true;
+        }
+        Ok(())
+    }
+
+    fn register(&self) -> Message {
+        Message::Register(Register {
+            slot: self.me.slot,
+            incarnation: self.me.incarnation,
+            pid: self.me.pid,
+            pool: self.me.pool.clone(),
+            slots: self.me.slots,
+            journal: false,
+            votes: false,
+            draining: self.orders.drain.load(Ordering::Acquire),
+            hit: None,
+        })
+    }
+
+    /// The worker takes no new Hit; slots and broker are told.
+    pub(super) fn drain(&mut self) -> Result<(), NetError> {
+        self.orders.drain.store(true, Ordering::Release);
+        self.slots.iter().for_each(Waker::wake);
+        self.send(&self.register())
+    }
+
+    /// The grace is over: slots end what they run.
+    pub(super) fn abandon(&self) {
+        self.orders.abandon.store(true, Ordering::Release);
+        self.slots.iter().for_each(Waker::wake);
+    }
+
+    /// Says goodbye for the whole worker and waits a moment to be let go.
+    pub(super) fn say_goodbye(&mut self, stop: &Waker) -> Result<(), NetError> {
+        let goodbye = Goodbye {
+            slot: self.me.slot,
+            incarnation: self.me.incarnation,
+        };
+        if self.dealer.send(Message::Goodbye(goodbye).encode())? == Sent::NoRoute {
+            return Ok(());
+        }
+        let until = clock::now() + FAREWELL_WAIT;
+        loop {
+            self.receive()?;
+            let left = until.since(clock::now());
+            if self.let_go || left.is_zero() {
+                return Ok(());
+            }
+            self.wait(stop, left)?;
+        }
+    }
+
+    fn wait(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
+        let mut poll = Poll::new();
+        let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
+        let stopped = poll.fd(stop, Interest::READ);
+        let ready = poll.wait(Some(longest))?;
+        if ready.readable(stopped) {
+            stop.drain();
+        }
+        if self.no_route && ready.writable(dealer) {
+            self.no_route = false;
+            self.link = Link::Unknown { at: clock::now() };
+        }
+        Ok(())
+    }
+}

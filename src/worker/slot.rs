@@ -1,0 +1,274 @@
+//! A slot's thread: one loop over its socket, its handler's pipes and its waker, around the pure machine in `lease`.
+//!
+//! The thread owns its socket for life, and every request of a Hit runs here: no request crosses a thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::clock;
+use crate::mapped::Counters;
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::protocol::Message;
+use crate::protocol::ids::{HitKey, SlotId};
+use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
+use crate::protocol::status::Status;
+use crate::protocol::time::earliest;
+
+use super::handler::{Output, RequestContext, Running, Spec};
+use super::lease::{Action, Identity, Slot};
+use super::scratch::Scratch;
+
+/// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
+const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
+
+/// What the control thread tells its slots; a slot looks at it when woken, and each turn.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Take no new Hit.
+    pub(super) drain: AtomicBool,
+    /// The grace is over: end what runs.
+    pub(super) abandon: AtomicBool,
+    /// Term of the broker that knows the worker; another one must be told of the slots anew.
+    pub(super) term: AtomicU64,
+}
+
+/// What every slot of a worker shares.
+pub(super) struct Common {
+    pub(super) spec: Spec,
+    pub(super) grace: Duration,
+    pub(super) interval: Duration,
+    pub(super) liveness: u32,
+    pub(super) runtime_dir: PathBuf,
+    pub(super) broker_socket: PathBuf,
+    pub(super) counters: Arc<Counters>,
+    pub(super) orders: Arc<Orders>,
+}
+
+/// The thread's own state.
+pub(super) struct SlotLoop {
+    common: Arc<Common>,
+    pool: String,
+    machine: Slot,
+    dealer: Dealer,
+    waker: Waker,
+    running: Option<Running>,
+    scratch: Option<Scratch>,
+    actions: Vec<Action>,
+    outputs: Vec<Output>,
+    term_told: u64,
+    no_route: bool,
+}
+
+impl SlotLoop {
+    /// A slot with its socket.
+    pub(super) fn new(me: Identity, common: Arc<Common>, context: &Context, waker: Waker) -> Result<Self, NetError> {
+        let mut dealer = Dealer::new(context)?;
+        dealer.connect(&common.broker_socket)?;
+        let pool = me.pool.clone();
+        Ok(Self {
+            machine: Slot::new(me, common.interval, common.liveness),
+            common,
+            pool,
+            dealer,
+            waker,
+            running: None,
+            scratch: None,
+            actions: Vec::new(),
+            outputs: Vec::new(),
+            term_told: 0,
+            no_route: true,
+        })
+    }
+
+    const fn id(&self) -> SlotId {
+        self.machine.id()
+    }
+
+    /// Serves until it is told to leave and has left.
+    pub(super) fn run(mut self) -> Result<(), NetError> {
+        while !self.machine.has_left() {
+            self.common.counters.bump(self.id().number as usize);
+            self.obey();
+            self.receive()?;
+            self.drive()?;
+            let now = clock::now();
+            self.machine.on_tick(now, &mut self.actions);
+            self.perform()?;
+            if !self.machine.has_left() {
+                self.wait()?;
+            }
+        }
+        debug!(slot = %self.id(), "left");
+        Ok(())
+    }
+
+    fn obey(&mut self) {
+        let now = clock::now();
+        let orders = Arc::clone(&self.common.orders);
+        if orders.drain.load(Ordering::Acquire) {
+            self.machine.drain(now, &mut self.actions);
+        }
+        if orders.abandon.load(Ordering::Acquire) {
+            self.machine.abandon(now, &mut self.actions);
+        }
+        let term = orders.term.load(Ordering::Acquire);
+        if term != self.term_told {
+            self.term_told = term;
+            self.machine.register_again(now);
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), NetError> {
+        for _ in 0..MESSAGES_PER_TURN_MAX {
+            let Some(received) = self.dealer.recv()? else { break };
+            let Received::Frames(frames) = received else {
+                warn!(slot = %self.id(), ?received, "dropped what is no message");
+                continue;
+            };
+            match Message::decode(&frames.header, frames.body) {
+                Ok(message) => self.machine.on_message(clock::now(), message, &mut self.actions),
+                Err(error) => warn!(slot = %self.id(), %error, "dropped what is no message"),
+            }
+            self.perform()?;
+        }
+        Ok(())
+    }
+
+    /// Does what the machine asks; that may make it ask for more.
+    fn perform(&mut self) -> Result<(), NetError> {
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                match action {
+                    Action::Send(message) => self.send(&message)?,
+                    Action::Start { hit, seq, timeout } => self.start(hit, seq, timeout),
+                    Action::Stop => {
+                        if let Some(running) = &mut self.running {
+                            running.stop(clock::now(), Status::Cancelled);
+                        }
+                    }
+                    Action::Clean => self.clean(),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: &Message) -> Result<(), NetError> {
+        if self.dealer.send(message.encode())? == Sent::NoRoute {
+            self.no_route = true;
+            self.machine.on_no_route(clock::now());
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, hit: HitKey, seq: u64, timeout: Option<Duration>) {
+        let slot = self.id();
+        let scratch = self
+            .scratch
+            .get_or_insert_with(|| Scratch::new(&self.common.runtime_dir, slot, hit));
+        let context = RequestContext {
+            hit,
+            seq,
+            pool: &self.pool,
+            host: self.machine.host(),
+            slot,
+            scratch,
+            grace: self.common.grace,
+            timeout,
+        };
+        self.running = Some(Running::start(&self.common.spec, context, clock::now()));
+    }
+
+    fn clean(&mut self) {
+        if let Some(mut scratch) = self.scratch.take()
+            && let Err(error) = scratch.remove()
+        {
+            warn!(slot = %self.id(), %error, "the Hit's scratch directory stays");
+        }
+    }
+
+    /// Moves bytes between the stream and the handler until neither can take more.
+    fn drive(&mut self) -> Result<(), NetError> {
+        let (mut unsent, mut given) = (0, 0);
+        while let Some(running) = &mut self.running
+            && given < TURN_BYTES_MAX
+        {
+            let mut moved = false;
+            while running.wants_input()
+                && let Some(piece) = self.machine.next_input()
+            {
+                running.feed(piece.bytes, piece.end.is_some());
+                moved = true;
+            }
+            let taken = running.taken();
+            running.turn(clock::now(), self.machine.output_room(), &mut self.outputs);
+            self.machine.on_taken(running.taken() - taken);
+            moved |= running.taken() > taken || !self.outputs.is_empty();
+            let output = self.take_outputs();
+            (unsent, given) = (unsent + output, given + output);
+            if unsent >= CHUNK_BYTES_MAX || !moved {
+                unsent = 0;
+                self.machine.flush(clock::now(), &mut self.actions);
+            }
+            self.perform()?;
+            if !moved {
+                break;
+            }
+        }
+        self.machine.flush(clock::now(), &mut self.actions);
+        self.perform()
+    }
+
+    /// Hands what the handler gave to the machine; returns how many bytes that were.
+    fn take_outputs(&mut self) -> usize {
+        let mut bytes_given = 0;
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::Chunk(channel, bytes) => {
+                    bytes_given += bytes.len();
+                    self.machine.on_output(channel, bytes);
+                }
+                Output::Ended { status, note } => {
+                    self.running = None;
+                    self.machine
+                        .on_handler_ended(clock::now(), status, &note, &mut self.actions);
+                }
+            }
+        }
+        bytes_given
+    }
+
+    fn wait(&mut self) -> Result<(), NetError> {
+        let now = clock::now();
+        let deadline = self.running.as_ref().and_then(Running::next_deadline);
+        let deadline = earliest(deadline, self.machine.next_deadline());
+        // Rule A1: the loop turns at least every quarter of an interval.
+        let longest = self.common.interval / 4;
+        let hungry = self.running.as_ref().is_some_and(Running::wants_input) && self.machine.has_input();
+        let timeout = deadline.map_or(longest, |at| at.since(now).min(longest));
+        let timeout = if hungry { Duration::ZERO } else { timeout };
+        let room = self.machine.output_room();
+        let running = self.running.iter();
+        let fds: Vec<_> = running.flat_map(|running| running.fds(room)).collect();
+        let mut poll = Poll::new();
+        let write = Interest::WRITE.when(self.no_route);
+        let dealer = poll.socket(&self.dealer, Interest::READ | write);
+        let waker = poll.fd(&self.waker, Interest::READ);
+        for item in &fds {
+            poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
+        }
+        let ready = poll.wait(Some(timeout))?;
+        if ready.readable(waker) {
+            self.waker.drain();
+        }
+        if self.no_route && ready.writable(dealer) {
+            self.no_route = false;
+            self.machine.register_again(clock::now());
+        }
+        Ok(())
+    }
+}
