@@ -9,7 +9,7 @@ use zhit::protocol::{Message, Moment, Status};
 use zhit::worker::lease::{Action, Slot};
 
 use crate::handler::{Handler, Scale, Step};
-use crate::invariants::{Verdict, hold};
+use crate::invariants::{Broken, Verdict, hold};
 use crate::nodes::SlotNode;
 use crate::rng::Rng;
 use crate::trace::hit_index;
@@ -45,7 +45,9 @@ impl World {
         let (registered, leases, waiting, _) = held;
         let connections = self.slots.len() + self.workers.len();
         let few = registered <= connections && leases <= self.clients.len() && waiting <= self.clients.len();
-        hold(few, "queues within limits", || format!("{held:?} with {connections} slots and workers"))
+        hold(few, "queues within limits", || {
+            format!("{held:?} with {connections} slots and workers")
+        })
     }
 
     /// Lets a client's machine do something; then its writer and reader go on.
@@ -59,11 +61,15 @@ impl World {
         if client.is_finished() {
             return Ok(());
         }
-        let Some(machine) = &mut client.machine else { return Ok(()) };
+        let Some(machine) = &mut client.machine else {
+            return Ok(());
+        };
         let mut out = Vec::new();
         act(machine, now, &mut out);
         client.pump(now, &mut self.books)?;
-        let Some(machine) = &mut client.machine else { return Ok(()) };
+        let Some(machine) = &mut client.machine else {
+            return Ok(());
+        };
         machine.flush(now, &mut out);
         client.outcome = machine.outcome().cloned();
         let (outcome, step_at) = (client.outcome.clone(), client.step_at);
@@ -87,46 +93,57 @@ impl World {
     }
 
     /// Lets a slot's machine do something; then its handler goes on.
-    pub(crate) fn with_slot(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Slot, Moment, &mut Vec<Action>),
-    ) -> Verdict {
+    pub(crate) fn with_slot(&mut self, index: usize, act: impl FnOnce(&mut Slot, Moment, &mut Vec<Action>)) -> Verdict {
         let now = self.now;
         if !self.slots[index].is_alive {
             return Ok(());
         }
         let mut out = Vec::new();
         act(&mut self.slots[index].machine, now, &mut out);
-        self.do_slot_actions(index, &mut out)?;
-        while let Some(mut handler) = self.slots[index].handler.take() {
-            let machine = &mut self.slots[index].machine;
-            let step = handler.step(now, machine, &mut self.books, &mut out)?;
-            match step {
-                Step::Waits(at) => {
-                    machine.flush(now, &mut out);
-                    self.slots[index].handler = Some(handler);
-                    self.do_slot_actions(index, &mut out)?;
-                    self.wake_handler(index, at);
-                    break;
-                }
-                Step::Ended(status, note) => {
-                    self.books.ended(index, handler.hit, handler.seq, status, &note);
-                    self.note(|| format!("slot {index}: hit {} seq {} ended: {status}", handler.hit, handler.seq));
-                    let machine = &mut self.slots[index].machine;
-                    machine.on_handler_ended(now, status, &note, &mut out);
-                    self.do_slot_actions(index, &mut out)?;
-                }
+        loop {
+            self.do_slot_actions(index, &mut out)?;
+            if self.drive_handler(index, &mut out)? {
+                continue;
+            }
+            self.slots[index].machine.flush(now, &mut out);
+            if out.is_empty() {
+                break;
             }
         }
         let slot = &self.slots[index];
-        let (serving, deadline, left) = (slot.machine.serving(), slot.machine.next_deadline(), slot.machine.has_left());
+        let (serving, deadline, left) = (
+            slot.machine.serving(),
+            slot.machine.next_deadline(),
+            slot.machine.has_left(),
+        );
         self.books.serves(index, serving.map(|(key, _)| hit_index(key)))?;
         self.arm(Node::Slot(index), deadline);
         if left && slot_is_empty(&self.slots[index]) {
             self.slot_leaves(index);
         }
         Ok(())
+    }
+
+    /// Lets the handler go on until it waits; returns whether it has ended.
+    fn drive_handler(&mut self, index: usize, out: &mut Vec<Action>) -> Result<bool, Broken> {
+        let now = self.now;
+        let slot = &mut self.slots[index];
+        let Some(mut handler) = slot.handler.take() else {
+            return Ok(false);
+        };
+        match handler.step(now, &mut slot.machine, &mut self.books)? {
+            Step::Waits(at) => {
+                slot.handler = Some(handler);
+                self.wake_handler(index, at);
+                Ok(false)
+            }
+            Step::Ended(status, note) => {
+                self.books.ended(index, handler.hit, handler.seq, status, &note);
+                slot.machine.on_handler_ended(now, status, &note, out);
+                self.note(|| format!("slot {index}: hit {} seq {} ended: {status}", handler.hit, handler.seq));
+                Ok(true)
+            }
+        }
     }
 
     fn wake_handler(&mut self, index: usize, at: Option<Moment>) {
@@ -304,7 +321,10 @@ impl World {
         self.broker.machine = Some(self.new_broker());
         self.with_broker(|_, _, _| {})?;
         // Every socket has found the new one, under another name.
-        (0..self.clients.len()).try_for_each(|index| self.reconnect(Node::Client(index)))?;
+        for index in 0..self.clients.len() {
+            self.reconnect(Node::Client(index))?;
+            self.with_client(index, |machine, now, _| machine.on_route(now))?;
+        }
         (0..self.workers.len()).try_for_each(|index| self.reconnect(Node::Control(index)))?;
         (0..self.slots.len()).try_for_each(|index| self.reconnect(Node::Slot(index)))
     }
@@ -342,8 +362,14 @@ impl World {
 
     fn death_seen(&mut self, index: usize) -> Verdict {
         let incarnation = self.workers[index].incarnation;
-        let watched = self.broker.watched.iter().find(|(_, watched, _)| *watched == incarnation);
-        let Some((id, ..)) = watched.copied() else { return Ok(()) };
+        let watched = self
+            .broker
+            .watched
+            .iter()
+            .find(|(_, watched, _)| *watched == incarnation);
+        let Some((id, ..)) = watched.copied() else {
+            return Ok(());
+        };
         self.with_broker(|machine, now, out| machine.on_worker_died(now, id, incarnation, out))
     }
 

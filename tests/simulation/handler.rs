@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zhit::protocol::message::Channel;
 use zhit::protocol::{Moment, Status};
-use zhit::worker::lease::{Action, Slot};
+use zhit::worker::lease::Slot;
 
 use crate::invariants::{Books, Broken, Text};
 use crate::rng::Rng;
@@ -61,7 +61,14 @@ pub(crate) struct Scale {
 }
 
 impl Handler {
-    pub(crate) fn new(now: Moment, hit: usize, seq: u64, timeout: Option<Duration>, scale: Scale, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        now: Moment,
+        hit: usize,
+        seq: u64,
+        timeout: Option<Duration>,
+        scale: Scale,
+        mut rng: Rng,
+    ) -> Self {
         let rng = &mut rng;
         let many = scale.requests > 20;
         let reads_max = match rng.within(0..if many { 100 } else { 10 }) {
@@ -97,10 +104,18 @@ impl Handler {
             pace,
             full_duplex: rng.chance(30.0) && reply.is_some(),
             reply,
-            complaint: if many || rng.chance(80.0) { 0 } else { rng.within(1..3000) },
+            complaint: if many || rng.chance(80.0) {
+                0
+            } else {
+                rng.within(1..3000)
+            },
             think,
             status: if failed { Status::Exit(3) } else { Status::Ok },
-            note: if failed { "no such thing".to_owned() } else { String::new() },
+            note: if failed {
+                "no such thing".to_owned()
+            } else {
+                String::new()
+            },
             dies_within: rng.micros(1..500_000),
             next_at: now,
             pipe: 0,
@@ -128,13 +143,7 @@ impl Handler {
     }
 
     /// Goes on until it must wait.
-    pub(crate) fn step(
-        &mut self,
-        now: Moment,
-        slot: &mut Slot,
-        books: &mut Books,
-        out: &mut Vec<Action>,
-    ) -> Result<Step, Broken> {
+    pub(crate) fn step(&mut self, now: Moment, slot: &mut Slot, books: &mut Books) -> Result<Step, Broken> {
         loop {
             if self.ends_at.is_some_and(|at| at <= now) {
                 return Ok(Step::Ended(Status::Cancelled, String::new()));
@@ -146,7 +155,7 @@ impl Handler {
             if self.next_at > now {
                 return Ok(Step::Waits(Some(limit.map_or(self.next_at, |at| at.min(self.next_at)))));
             }
-            let moved = self.take(now, slot, books, out)? | self.give(slot, books);
+            let moved = self.take(slot, books)? | self.give(slot, books);
             if moved {
                 self.next_at = now + self.pace;
                 continue;
@@ -163,7 +172,7 @@ impl Handler {
         }
     }
 
-    fn take(&mut self, now: Moment, slot: &mut Slot, books: &mut Books, out: &mut Vec<Action>) -> Result<bool, Broken> {
+    fn take(&mut self, slot: &mut Slot, books: &mut Books) -> Result<bool, Broken> {
         if self.has_read() {
             return Ok(false);
         }
@@ -177,7 +186,7 @@ impl Handler {
         let bite = self.pipe.min(self.bite);
         if bite > 0 {
             (self.pipe, self.read, moved) = (self.pipe - bite, self.read + bite, true);
-            slot.on_taken(now, bite, out);
+            slot.on_taken(bite);
         }
         Ok(moved)
     }
@@ -188,7 +197,12 @@ impl Handler {
         }
         let room = slot.output_room() as u64;
         let (channel, left, at, length) = if self.complained < self.complaint {
-            (Channel::Stderr, self.complaint - self.complained, &mut self.complained, 0)
+            (
+                Channel::Stderr,
+                self.complaint - self.complained,
+                &mut self.complained,
+                0,
+            )
         } else {
             let (reply, length) = (self.reply(), if self.full_duplex { 0 } else { self.read });
             (Channel::Body, reply - self.given, &mut self.given, length)

@@ -262,7 +262,7 @@ fn plan_client(rng: &mut Rng, bodies: Bodies, hit: usize, pools: usize) -> Clien
     let slow = rng.chance(30.0);
     // However slow, writing and reading a body take some seconds at most.
     let bite = (total / rng.within(5..100)).max(1).max(total / 2000);
-    let steps = total / bite + 1;
+    let steps = total / bite + requests.len() as u64 + 1;
     let pace = rng.micros(1..4_000_000 / steps);
     let reads = rng.chance(40.0).then(|| {
         let bite = if bodies == Bodies::Big {
@@ -304,7 +304,9 @@ fn plan_requests(rng: &mut Rng, bodies: Bodies) -> Vec<u64> {
         Bodies::Mixed => rng.within(1..10),
     };
     let mut length = || match bodies {
-        Bodies::OneShot | Bodies::Small => rng.pick(&[(1, 0..1), (4, 1..200), (1, 200..20_000)].map(|(w, r)| (w, (r.start, r.end)))),
+        Bodies::OneShot | Bodies::Small => {
+            rng.pick(&[(1, 0..1), (4, 1..200), (1, 200..20_000)].map(|(w, r)| (w, (r.start, r.end))))
+        }
         Bodies::Flood => rng.pick(&[(15, (0, 1)), (1, (1, 40))]),
         Bodies::Big => (1_000_000, 7_000_000),
         Bodies::Mixed => rng.pick(&[(1, (0, 1)), (3, (1, 5000)), (4, (5000, 300_000))]),
