@@ -112,7 +112,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(plan: Plan, told: bool) -> Self {
         let seed = plan.seed;
-        let links = Links::new(plan.network.clone(), plan.cuts.clone(), Rng::of([seed, 2, 2]));
+        let links = Links::new(&plan);
         let key = |hit: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&(mix(seed) | 1).to_be_bytes());
@@ -344,6 +344,7 @@ impl World {
     /// Sends a message to the broker; false if there is none.
     pub(crate) fn send_to_broker(&mut self, node: Node, message: &Message) -> Result<bool, Broken> {
         self.credit.on_sent(message)?;
+        self.books.sent(message)?;
         if self.broker.machine.is_none() {
             self.note(|| format!("{node:?} has no broker for {}", message_text(message)));
             return Ok(false);
@@ -368,7 +369,11 @@ impl World {
     }
 
     fn transmit(&mut self, node: Node, link: (u32, bool), frames: Frames, event: impl Fn(Frames) -> Event) {
-        let arrivals = self.links.arrivals(self.now, link);
+        let client = match node {
+            Node::Client(index) => Some(index),
+            _ => None,
+        };
+        let arrivals = self.links.arrivals(self.now, link, client);
         if self.is_cut(node) || arrivals[0].is_none() {
             let way = if link.1 { "from" } else { "to" };
             return self.note(|| format!("lost {way} {node:?}: {}", frames_text(&frames)));
@@ -382,9 +387,11 @@ impl World {
     fn broker_receives(&mut self, from: u32, life: u32, frames: &Frames) -> Verdict {
         let node = self.addresses[from as usize - 1];
         let number = number_of(&frames.header);
-        if life != self.broker.life || self.broker.machine.is_none() {
+        // A slot's or a worker's connection is local: it delivers nothing once another has taken its place.
+        let stale = !matches!(node, Node::Client(_)) && self.address_of(node) != from;
+        if stale || life != self.broker.life || self.broker.machine.is_none() {
             self.trace.note(self.now, [1, number], || {
-                format!("gone with its broker: {}", frames_text(frames))
+                format!("gone with its connection: {}", frames_text(frames))
             });
             return Ok(());
         }
