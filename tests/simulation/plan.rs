@@ -170,6 +170,27 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether nothing of the plan can make this client lose its Hit: neither network nor workers nor other clients.
+    pub(crate) fn is_kind_to(&self, client: usize) -> bool {
+        let own = &self.clients[client];
+        let network = &self.network;
+        let calm = [network.loss, network.repeat, network.late]
+            .iter()
+            .all(|percent| *percent <= 0.0);
+        let kept = |worker: &WorkerPlan| worker.dies_at.is_none() && worker.drains_at.is_none();
+        let spared = !self.cuts.iter().any(|cut| !cut.client || cut.index == client)
+            && !self.stalls.iter().any(|stall| stall.client == client)
+            && !self
+                .reconnects
+                .iter()
+                .any(|(_, is_client, index)| !is_client || *index == client);
+        let alone = self.clients.iter().filter(|other| other.hit == own.hit).count() == 1;
+        let late = own.starts_at > self.heals_at;
+        (calm || late) && spared && alone && self.workers.iter().all(kept) && self.broker_deaths.is_empty()
+    }
+}
+
 fn plan_network(rng: &mut Rng) -> Network {
     let (lossy, late) = rng.pick(&[
         (15, (false, false)),
