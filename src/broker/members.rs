@@ -94,7 +94,11 @@ impl Machine {
             self.registry.occupy(from, hit);
         }
         self.leases.insert(hit, found);
-        self.ask_again(now, hit, out);
+        match self.early.remove(&hit) {
+            // Its client has asked for it already.
+            Some(wish) => self.open_leased(now, wish.client, wish.open, out),
+            None => self.ask_again(now, hit, out),
+        }
     }
 
     pub(super) fn on_heartbeat(&mut self, now: Moment, from: Peer, heartbeat: &Heartbeat, out: &mut Vec<Action>) {

@@ -234,6 +234,12 @@ impl Hit {
         self.config.interval * self.config.liveness
     }
 
+    /// How long a WITHDRAW may stay unanswered: a new broker confirms nothing for a liveness, until the slots have told
+    /// it what they serve.
+    fn confirmation(&self) -> Duration {
+        self.liveness() * 2
+    }
+
     // What the client's reader of requests and writer of replies do.
 
     /// How many bytes of the current request may be written now; `None` if not even an empty one may begin.
@@ -619,7 +625,7 @@ impl Hit {
     }
 
     fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Vec<Message>) {
-        if now.since(since) >= self.liveness() {
+        if now.since(since) >= self.confirmation() {
             return self.end(Outcome::Lost(Lost::Unconfirmed));
         }
         if self.ask_at <= now {
@@ -754,7 +760,7 @@ impl Hit {
         match self.phase {
             Phase::Opening => Some(ask.min(wait)),
             Phase::Waiting => Some(ask.min(wait).min(self.heard_at + self.liveness())),
-            Phase::Withdrawing { since } => Some(ask.min(since + self.liveness())),
+            Phase::Withdrawing { since } => Some(ask.min(since + self.confirmation())),
             Phase::Open => {
                 let silent = self.is_outstanding().then(|| self.slot_heard_at + self.liveness());
                 let alive = earliest(Some(self.keep_alive_at), self.replies.next_deadline());

@@ -171,7 +171,8 @@ impl Plan {
 }
 
 impl Plan {
-    /// Whether nothing of the plan can make this client lose its Hit: neither network nor workers nor other clients.
+    /// Whether nothing of the plan can make this client lose its Hit: neither network nor workers nor other clients. A
+    /// broker's death must not.
     pub(crate) fn is_kind_to(&self, client: usize) -> bool {
         let own = &self.clients[client];
         let network = &self.network;
@@ -187,7 +188,7 @@ impl Plan {
                 .any(|(_, is_client, index)| !is_client || *index == client);
         let alone = self.clients.iter().filter(|other| other.hit == own.hit).count() == 1;
         let late = own.starts_at > self.heals_at;
-        (calm || late) && spared && alone && self.workers.iter().all(kept) && self.broker_deaths.is_empty()
+        (calm || late) && spared && alone && self.workers.iter().all(kept)
     }
 }
 

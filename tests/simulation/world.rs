@@ -222,10 +222,11 @@ impl World {
         }
         for client in &self.clients {
             client.check(&self.books)?;
-            let lost = matches!(
-                client.outcome,
-                Some(Outcome::Lost(_) | Outcome::NoBroker | Outcome::Deadline)
-            );
+            let lost = match client.outcome {
+                Some(Outcome::Lost(_) | Outcome::Deadline) => true,
+                Some(Outcome::NoBroker) => self.plan.broker_deaths.is_empty(),
+                _ => false,
+            };
             hold(
                 !lost || !self.plan.is_kind_to(client.index),
                 "no Hit is lost without a cause",
