@@ -45,7 +45,9 @@ impl World {
         let (registered, leases, waiting, _) = held;
         let connections = self.slots.len() + self.workers.len();
         let few = registered <= connections && leases <= self.clients.len() && waiting <= self.clients.len();
-        hold(few, "queues within limits", || format!("{held:?} with {connections} slots and workers"))
+        hold(few, "queues within limits", || {
+            format!("{held:?} with {connections} slots and workers")
+        })
     }
 
     /// Lets a client's machine do something; then its writer and reader go on.
@@ -59,11 +61,15 @@ impl World {
         if client.is_finished() {
             return Ok(());
         }
-        let Some(machine) = &mut client.machine else { return Ok(()) };
+        let Some(machine) = &mut client.machine else {
+            return Ok(());
+        };
         let mut out = Vec::new();
         act(machine, now, &mut out);
         client.pump(now, &mut self.books)?;
-        let Some(machine) = &mut client.machine else { return Ok(()) };
+        let Some(machine) = &mut client.machine else {
+            return Ok(());
+        };
         machine.flush(now, &mut out);
         client.outcome = machine.outcome().cloned();
         let (outcome, step_at) = (client.outcome.clone(), client.step_at);
@@ -87,11 +93,7 @@ impl World {
     }
 
     /// Lets a slot's machine do something; then its handler goes on.
-    pub(crate) fn with_slot(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Slot, Moment, &mut Vec<Action>),
-    ) -> Verdict {
+    pub(crate) fn with_slot(&mut self, index: usize, act: impl FnOnce(&mut Slot, Moment, &mut Vec<Action>)) -> Verdict {
         let now = self.now;
         if !self.slots[index].is_alive {
             return Ok(());
@@ -120,7 +122,11 @@ impl World {
             }
         }
         let slot = &self.slots[index];
-        let (serving, deadline, left) = (slot.machine.serving(), slot.machine.next_deadline(), slot.machine.has_left());
+        let (serving, deadline, left) = (
+            slot.machine.serving(),
+            slot.machine.next_deadline(),
+            slot.machine.has_left(),
+        );
         self.books.serves(index, serving.map(|(key, _)| hit_index(key)))?;
         self.arm(Node::Slot(index), deadline);
         if left && slot_is_empty(&self.slots[index]) {
@@ -342,8 +348,14 @@ impl World {
 
     fn death_seen(&mut self, index: usize) -> Verdict {
         let incarnation = self.workers[index].incarnation;
-        let watched = self.broker.watched.iter().find(|(_, watched, _)| *watched == incarnation);
-        let Some((id, ..)) = watched.copied() else { return Ok(()) };
+        let watched = self
+            .broker
+            .watched
+            .iter()
+            .find(|(_, watched, _)| *watched == incarnation);
+        let Some((id, ..)) = watched.copied() else {
+            return Ok(());
+        };
         self.with_broker(|machine, now, out| machine.on_worker_died(now, id, incarnation, out))
     }
 

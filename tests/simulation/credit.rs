@@ -71,23 +71,35 @@ impl Credit {
         }
         for segment in &packet.segments {
             let end = at.1 + u64::from(segment.length);
-            let after = if segment.end.is_some() { (at.0 + 1, 0) } else { (at.0, end) };
+            let after = if segment.end.is_some() {
+                (at.0 + 1, 0)
+            } else {
+                (at.0, end)
+            };
             if after > account.furthest {
                 let begins = account.furthest.1 == 0;
-                let known = if account.furthest.0 == at.0 { account.furthest.1 } else { 0 };
+                let known = if account.furthest.0 == at.0 {
+                    account.furthest.1
+                } else {
+                    0
+                };
                 account.position += end - known + if begins { MESSAGE_COST_BYTES } else { 0 };
                 account.furthest = after;
             }
             at = after;
         }
-        hold(account.position <= account.limit, "S2, S3: nothing is sent beyond the credit", || {
-            format!(
-                "hit {} attach {attach} {}: sent up to position {}, allowed {}",
-                hit_index(hit),
-                if requests { "requests" } else { "replies" },
-                account.position,
-                account.limit
-            )
-        })
+        hold(
+            account.position <= account.limit,
+            "S2, S3: nothing is sent beyond the credit",
+            || {
+                format!(
+                    "hit {} attach {attach} {}: sent up to position {}, allowed {}",
+                    hit_index(hit),
+                    if requests { "requests" } else { "replies" },
+                    account.position,
+                    account.limit
+                )
+            },
+        )
     }
 }

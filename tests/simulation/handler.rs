@@ -61,7 +61,14 @@ pub(crate) struct Scale {
 }
 
 impl Handler {
-    pub(crate) fn new(now: Moment, hit: usize, seq: u64, timeout: Option<Duration>, scale: Scale, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        now: Moment,
+        hit: usize,
+        seq: u64,
+        timeout: Option<Duration>,
+        scale: Scale,
+        mut rng: Rng,
+    ) -> Self {
         let rng = &mut rng;
         let many = scale.requests > 20;
         let reads_max = match rng.within(0..if many { 100 } else { 10 }) {
@@ -97,10 +104,18 @@ impl Handler {
             pace,
             full_duplex: rng.chance(30.0) && reply.is_some(),
             reply,
-            complaint: if many || rng.chance(80.0) { 0 } else { rng.within(1..3000) },
+            complaint: if many || rng.chance(80.0) {
+                0
+            } else {
+                rng.within(1..3000)
+            },
             think,
             status: if failed { Status::Exit(3) } else { Status::Ok },
-            note: if failed { "no such thing".to_owned() } else { String::new() },
+            note: if failed {
+                "no such thing".to_owned()
+            } else {
+                String::new()
+            },
             dies_within: rng.micros(1..500_000),
             next_at: now,
             pipe: 0,
@@ -188,7 +203,12 @@ impl Handler {
         }
         let room = slot.output_room() as u64;
         let (channel, left, at, length) = if self.complained < self.complaint {
-            (Channel::Stderr, self.complaint - self.complained, &mut self.complained, 0)
+            (
+                Channel::Stderr,
+                self.complaint - self.complained,
+                &mut self.complained,
+                0,
+            )
         } else {
             let (reply, length) = (self.reply(), if self.full_duplex { 0 } else { self.read });
             (Channel::Body, reply - self.given, &mut self.given, length)

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use zhit::client::hit::{Ledger, Outcome};
-use zhit::protocol::message::Channel;
 use zhit::protocol::Status;
+use zhit::protocol::message::Channel;
 use zhit::protocol::stream::Piece;
 
 use crate::rng::{Rng, mix};
@@ -39,7 +39,9 @@ fn pattern() -> &'static [u8] {
     static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
     PATTERN.get_or_init(|| {
         let mut rng = Rng::new(42);
-        (0..2 * BODY_BYTES_MAX / 8).flat_map(|_| rng.next().to_le_bytes()).collect()
+        (0..2 * BODY_BYTES_MAX / 8)
+            .flat_map(|_| rng.next().to_le_bytes())
+            .collect()
     })
 }
 
@@ -170,20 +172,29 @@ impl Books {
     /// A handler starts.
     pub(crate) fn started(&mut self, slot: usize, hit: usize, seq: u64) -> Verdict {
         let (_, handler) = self.slots.entry(slot).or_default();
-        hold(!*handler, "one handler a slot", || format!("slot {slot} starts hit {hit} seq {seq}"))?;
+        hold(!*handler, "one handler a slot", || {
+            format!("slot {slot} starts hit {hit} seq {seq}")
+        })?;
         *handler = true;
         let book = &mut self.hits[hit];
         let last = book.runs.last_key_value().map_or(0, |(seq, _)| *seq);
         hold(!book.runs.contains_key(&seq), "(hit, seq) runs at most once", || {
-            format!("hit {hit} seq {seq} ran in slot {}, and starts in {slot}", book.runs[&seq].slot)
+            format!(
+                "hit {hit} seq {seq} ran in slot {}, and starts in {slot}",
+                book.runs[&seq].slot
+            )
         })?;
-        hold(seq > last, "requests run in order", || format!("hit {hit}: {seq} after {last}"))?;
+        hold(seq > last, "requests run in order", || {
+            format!("hit {hit}: {seq} after {last}")
+        })?;
         let Some((first_seq, client)) = book.attached.last().copied() else {
             return hold(false, "a Hit runs after OPENED", || format!("hit {hit} seq {seq}"));
         };
-        hold(seq >= first_seq, "O8: what never started never runs after an ATTACH", || {
-            format!("hit {hit} seq {seq}, attached from {first_seq} on")
-        })?;
+        hold(
+            seq >= first_seq,
+            "O8: what never started never runs after an ATTACH",
+            || format!("hit {hit} seq {seq}, attached from {first_seq} on"),
+        )?;
         let run = Run {
             slot,
             client,
@@ -203,7 +214,12 @@ impl Books {
         };
         let first = self.first_seq[run.client].unwrap_or(1);
         let length = self.requests[run.client].get((seq - first) as usize).copied();
-        let told = || format!("hit {hit} seq {seq} of client {}, at byte {}: {piece:?}", run.client, run.read);
+        let told = || {
+            format!(
+                "hit {hit} seq {seq} of client {}, at byte {}: {piece:?}",
+                run.client, run.read
+            )
+        };
         let Some(length) = length else {
             return hold(false, "request bytes are what the client wrote", told);
         };
@@ -241,7 +257,9 @@ impl Books {
         if let Some(before) = before {
             self.hits[before].serving.retain(|other| *other != slot);
         }
-        hold(!handler, "cleaned only when the handler is gone", || format!("slot {slot}"))
+        hold(!handler, "cleaned only when the handler is gone", || {
+            format!("slot {slot}")
+        })
     }
 
     /// A client's reader takes a piece of a reply.
@@ -266,17 +284,22 @@ impl Books {
                 let given = run.given[channel as usize];
                 let from = std::mem::replace(&mut read.body[channel as usize], length);
                 read.body[channel as usize] += from;
-                from + length <= given.length
-                    && given.text.is_some_and(|text| text.piece(from, length) == piece.bytes)
+                from + length <= given.length && given.text.is_some_and(|text| text.piece(from, length) == piece.bytes)
             }
             _ => true,
         };
         hold(right, "reply bytes are what the handler gave", told)?;
         let Some(status) = piece.end else { return Ok(()) };
         let whole = [run.given[0].length, run.given[1].length] == read.body
-            && run.ended.as_ref().is_some_and(|(ended, note)| *ended == status && note.as_bytes() == read.note);
+            && run
+                .ended
+                .as_ref()
+                .is_some_and(|(ended, note)| *ended == status && note.as_bytes() == read.note);
         hold(whole, "a reply ends as its handler did", || {
-            format!("client {client}, hit {hit}, reply {}: {piece:?} read {read:?}, ran {run:?}", piece.seq)
+            format!(
+                "client {client}, hit {hit}, reply {}: {piece:?} read {read:?}, ran {run:?}",
+                piece.seq
+            )
         })?;
         *read = Read {
             seq: read.seq + 1,
@@ -296,11 +319,21 @@ impl Books {
         }
         if *outcome == Outcome::Done {
             let asked = self.requests[client].len() as u64;
-            hold(self.reads[client].ended == asked, "done means that every reply was read", told)?;
+            hold(
+                self.reads[client].ended == asked,
+                "done means that every reply was read",
+                told,
+            )?;
         }
         hold(started <= ledger.maybe, "ledger: what started may have run", told)?;
-        hold(!ledger.exact || ledger.maybe <= ledger.answered.max(started), "ledger: exact means exact", told)?;
-        let unanswered = runs.clone().find(|(seq, run)| **seq <= ledger.answered && run.ended.is_none());
+        hold(
+            !ledger.exact || ledger.maybe <= ledger.answered.max(started),
+            "ledger: exact means exact",
+            told,
+        )?;
+        let unanswered = runs
+            .clone()
+            .find(|(seq, run)| **seq <= ledger.answered && run.ended.is_none());
         hold(unanswered.is_none(), "ledger: what is answered was completed", || {
             format!("{}, {unanswered:?}", told())
         })

@@ -25,7 +25,10 @@ const SEEDS: u64 = 2000;
 
 fn number_from(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")),
+    )
 }
 
 #[test]
@@ -86,6 +89,10 @@ fn survey() {
     }
     println!("the longest clean seed ended at {last:?}");
     for (invariant, seeds) in found {
-        println!("{} times {invariant}: seeds {:?}", seeds.len(), &seeds[..seeds.len().min(10)]);
+        println!(
+            "{} times {invariant}: seeds {:?}",
+            seeds.len(),
+            &seeds[..seeds.len().min(10)]
+        );
     }
 }

@@ -71,7 +71,11 @@ impl WorkerNode {
 
     /// The process id that it tells: 0 if the broker cannot know it.
     pub(crate) fn pid(&self) -> u32 {
-        if self.plan.watched { self.incarnation.0 as u32 } else { 0 }
+        if self.plan.watched {
+            self.incarnation.0 as u32
+        } else {
+            0
+        }
     }
 
     /// What the control thread says each interval.
@@ -281,7 +285,9 @@ impl ClientNode {
     /// What it says must be true.
     pub(crate) fn check(&self, books: &Books) -> Verdict {
         let (Some(outcome), Some(machine)) = (&self.outcome, &self.machine) else {
-            return hold(self.crashed, "after healing everything finishes", || format!("client {}", self.index));
+            return hold(self.crashed, "after healing everything finishes", || {
+                format!("client {}", self.index)
+            });
         };
         books.outcome(self.index, self.plan.hit, outcome, machine.ledger())
     }

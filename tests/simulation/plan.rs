@@ -304,7 +304,9 @@ fn plan_requests(rng: &mut Rng, bodies: Bodies) -> Vec<u64> {
         Bodies::Mixed => rng.within(1..10),
     };
     let mut length = || match bodies {
-        Bodies::OneShot | Bodies::Small => rng.pick(&[(1, 0..1), (4, 1..200), (1, 200..20_000)].map(|(w, r)| (w, (r.start, r.end)))),
+        Bodies::OneShot | Bodies::Small => {
+            rng.pick(&[(1, 0..1), (4, 1..200), (1, 200..20_000)].map(|(w, r)| (w, (r.start, r.end))))
+        }
         Bodies::Flood => rng.pick(&[(15, (0, 1)), (1, (1, 40))]),
         Bodies::Big => (1_000_000, 7_000_000),
         Bodies::Mixed => rng.pick(&[(1, (0, 1)), (3, (1, 5000)), (4, (5000, 300_000))]),

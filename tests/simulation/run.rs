@@ -56,6 +56,10 @@ pub(crate) fn tell(seed: u64, broken: &Broken) -> String {
         broken.detail,
         world.plan,
         world.trace.text(),
-        if same { "" } else { "the second run went another way: something is not deterministic\n" },
+        if same {
+            ""
+        } else {
+            "the second run went another way: something is not deterministic\n"
+        },
     )
 }

@@ -56,13 +56,11 @@ impl Trace {
 
 /// A number that says which message this is, for the hash.
 pub(crate) fn number_of(header: &[u8]) -> u64 {
-    header
-        .chunks(8)
-        .fold(header.len() as u64, |all, chunk| {
-            let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            mix(all ^ u64::from_le_bytes(bytes))
-        })
+    header.chunks(8).fold(header.len() as u64, |all, chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        mix(all ^ u64::from_le_bytes(bytes))
+    })
 }
 
 /// The number of a Hit, which stands in the last bytes of its key.
@@ -126,7 +124,10 @@ pub(crate) fn message_text(message: &Message) -> String {
         Message::Registered(m) => format!("term {}", m.term),
         Message::Goodbye(m) => m.slot.to_string(),
         Message::Declined(m) => format!("{:?} serving {:?}", m.reason, m.serving.map(hit_index)),
-        Message::Closed(m) => format!("{:?} started {} answered {} {}", m.reason, m.started, m.answered, m.note),
+        Message::Closed(m) => format!(
+            "{:?} started {} answered {} {}",
+            m.reason, m.started, m.answered, m.note
+        ),
         Message::Close(m) => format!("{:?} {}", m.reason, ack_text(&m.ack)),
         Message::Disconnect(reason) => format!("{reason:?}"),
         Message::Full(m) => format!("{:?}", m.reason),

@@ -32,8 +32,15 @@ pub(crate) enum Node {
 /// What happens.
 #[derive(Debug)]
 pub(crate) enum Event {
-    ToBroker { from: u32, life: u32, frames: Frames },
-    ToPeer { to: u32, frames: Frames },
+    ToBroker {
+        from: u32,
+        life: u32,
+        frames: Frames,
+    },
+    ToPeer {
+        to: u32,
+        frames: Frames,
+    },
     /// A machine's deadline.
     Tick(Node),
     /// A handler, a writer or a reader goes on; a control thread says what it says each interval.
@@ -117,8 +124,14 @@ impl World {
             .map(|(index, client)| ClientNode::new(client.clone(), index, key(client.hit)))
             .collect();
         let workers = plan.workers.iter().enumerate();
-        let workers: Vec<_> = workers.map(|(index, worker)| WorkerNode::new(worker.clone(), index)).collect();
-        let books = Books::new(plan.clients.iter().map(|client| (client.requests.clone(), client.attaches)));
+        let workers: Vec<_> = workers
+            .map(|(index, worker)| WorkerNode::new(worker.clone(), index))
+            .collect();
+        let books = Books::new(
+            plan.clients
+                .iter()
+                .map(|client| (client.requests.clone(), client.attaches)),
+        );
         let mut world = Self {
             now: Moment::ZERO,
             heap: BinaryHeap::new(),
@@ -156,7 +169,11 @@ impl World {
             self.push_fault(client.abandons_at, Event::ClientAbandons(index));
         }
         for (at, is_client, index) in plan.reconnects {
-            let node = if is_client { Node::Client(index) } else { Node::Slot(index) };
+            let node = if is_client {
+                Node::Client(index)
+            } else {
+                Node::Slot(index)
+            };
             self.push_fault(Some(at), Event::Reconnects(node));
         }
         for (at, down) in plan.broker_deaths {
@@ -216,7 +233,9 @@ impl World {
 
     fn who_is_busy(&self) -> String {
         let clients = self.clients.iter().filter(|client| !client.is_finished());
-        let clients: Vec<_> = clients.map(|client| (client.index, client.plan.hit, &client.machine)).collect();
+        let clients: Vec<_> = clients
+            .map(|client| (client.index, client.plan.hit, &client.machine))
+            .collect();
         let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_alive);
         let slots: Vec<_> = slots
             .filter(|(_, slot)| slot.machine.serving().is_some() || slot.handler.is_some())
@@ -224,7 +243,9 @@ impl World {
             .collect();
         let broker = self.broker.machine.as_ref().map(broker::Machine::held);
         let under_way = self.flying;
-        format!("clients {clients:#?}\nslots {slots:#?}\nbroker (registered, leases, waiting, remembered) {broker:?}\nunder way {under_way}")
+        format!(
+            "clients {clients:#?}\nslots {slots:#?}\nbroker (registered, leases, waiting, remembered) {broker:?}\nunder way {under_way}"
+        )
     }
 
     pub(crate) fn note(&mut self, words: impl FnOnce() -> String) {
@@ -278,7 +299,9 @@ impl World {
     /// Wakes a machine at its next deadline.
     pub(crate) fn arm(&mut self, node: Node, deadline: Option<Moment>) {
         let now = self.now;
-        let at = deadline.filter(|at| at.as_micros() < u64::MAX / 2).map(|at| at.max(now));
+        let at = deadline
+            .filter(|at| at.as_micros() < u64::MAX / 2)
+            .map(|at| at.max(now));
         let Some(alarm) = self.alarm(node) else { return };
         if alarm.at == at {
             return;
@@ -330,7 +353,11 @@ impl World {
         }
         let (from, life) = (self.address_of(node), self.broker.life);
         let frames = message.encode();
-        self.transmit(node, (from, true), frames, |frames| Event::ToBroker { from, life, frames });
+        self.transmit(node, (from, true), frames, |frames| Event::ToBroker {
+            from,
+            life,
+            frames,
+        });
         Ok(true)
     }
 
@@ -359,10 +386,14 @@ impl World {
         let node = self.addresses[from as usize - 1];
         let number = number_of(&frames.header);
         if life != self.broker.life || self.broker.machine.is_none() {
-            self.trace.note(self.now, [1, number], || format!("gone with its broker: {}", frames_text(frames)));
+            self.trace.note(self.now, [1, number], || {
+                format!("gone with its broker: {}", frames_text(frames))
+            });
             return Ok(());
         }
-        self.trace.note(self.now, [2, number], || format!("{node:?} -> broker: {}", frames_text(frames)));
+        self.trace.note(self.now, [2, number], || {
+            format!("{node:?} -> broker: {}", frames_text(frames))
+        });
         let (Some(peer), Ok(head)) = (peer_of(from), Head::peek(&frames.header)) else {
             return hold(false, "what is sent can be read", || frames_text(frames));
         };
@@ -382,10 +413,14 @@ impl World {
         let node = self.addresses[to as usize - 1];
         let number = number_of(&frames.header);
         if self.address_of(node) != to {
-            self.trace.note(self.now, [3, number], || format!("{node:?} has left that connection: {}", frames_text(frames)));
+            self.trace.note(self.now, [3, number], || {
+                format!("{node:?} has left that connection: {}", frames_text(frames))
+            });
             return Ok(());
         }
-        self.trace.note(self.now, [4, number], || format!("broker -> {node:?}: {}", frames_text(frames)));
+        self.trace.note(self.now, [4, number], || {
+            format!("broker -> {node:?}: {}", frames_text(frames))
+        });
         let message = decode(frames)?;
         self.credit.on_received(&message);
         match node {
