@@ -137,7 +137,7 @@ impl Control {
             beat_at: now + self.interval,
         };
         if new {
-            self.orders.term.store(term.0, Ordering::Release);
+            self.orders.registrations.fetch_add(1, Ordering::Release);
             self.slots.iter().for_each(Waker::wake);
             let (worker, pool, slots) = (self.me.slot.worker, &self.me.pool, self.me.slots);
             info!(

@@ -32,8 +32,9 @@ pub(super) struct Orders {
     pub(super) drain: AtomicBool,
     /// The grace is over: end what runs.
     pub(super) abandon: AtomicBool,
-    /// Term of the broker that knows the worker; another one must be told of the slots anew.
-    pub(super) term: AtomicU64,
+    /// How often a broker came to know the worker: one that is new, or that had forgotten it, must be told of the slots,
+    /// too.
+    pub(super) registrations: AtomicU64,
 }
 
 /// What every slot of a worker shares.
@@ -59,7 +60,7 @@ pub(super) struct SlotLoop {
     scratch: Option<Scratch>,
     actions: Vec<Action>,
     outputs: Vec<Output>,
-    term_told: u64,
+    registration_seen: u64,
     no_route: bool,
 }
 
@@ -79,7 +80,7 @@ impl SlotLoop {
             scratch: None,
             actions: Vec::new(),
             outputs: Vec::new(),
-            term_told: 0,
+            registration_seen: 0,
             no_route: true,
         })
     }
@@ -115,9 +116,9 @@ impl SlotLoop {
         if orders.abandon.load(Ordering::Acquire) {
             self.machine.abandon(now, &mut self.actions);
         }
-        let term = orders.term.load(Ordering::Acquire);
-        if term != self.term_told {
-            self.term_told = term;
+        let registration = orders.registrations.load(Ordering::Acquire);
+        if registration != self.registration_seen {
+            self.registration_seen = registration;
             self.machine.register_again(now);
         }
     }
