@@ -13,7 +13,9 @@ fn main() {
 /// The compiler's support library goes into the program, so that glibc is all that a host must have. The standard
 /// library asks the linker for `gcc_s` by name; this directory, searched first, answers with the static halves of it.
 fn link_libgcc_statically() {
-    let Some(directory) = std::env::var_os("OUT_DIR") else { return };
+    let Some(directory) = std::env::var_os("OUT_DIR") else {
+        return;
+    };
     let script = std::path::Path::new(&directory).join("libgcc_s.so");
     if std::fs::write(&script, "INPUT(-lgcc_eh -lgcc)\n").is_ok() {
         println!("cargo:rustc-link-arg-bins=-L{}", directory.display());

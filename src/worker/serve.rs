@@ -63,7 +63,7 @@ pub fn serve(
     context: &Context,
     stop: &Stop,
 ) -> Result<(), WorkerError> {
-        raise_descriptor_limit();
+    raise_descriptor_limit();
     signals::keep_children().map_err(WorkerError::Thread)?;
     let woken = Waker::new()?;
     stop.register(&woken);
