@@ -37,8 +37,9 @@ impl Machine {
         if self.leaving {
             return self.send_full(from, &open, FullReason::Leaving, out);
         }
-        if open.resume || open.attempt > Attempt(1) {
-            // It may be held by a slot that has not registered here yet.
+        if open.resume || open.age_ms > 0 {
+            // An earlier OPEN of it may have reached this broker's predecessor, and a slot that has not registered here yet
+            // may hold it.
             if self.is_young(now) {
                 return;
             }
@@ -142,6 +143,10 @@ impl Machine {
             return out.push(Action::Send(from, closed(hit, Attach(1), reason, "")));
         }
         if self.waiting.get(hit).is_some_and(|wish| wish.open.attempt > attempt) {
+            return;
+        }
+        if self.waiting.get(hit).is_none() && self.is_young(now) {
+            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
             return;
         }
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {

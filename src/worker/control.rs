@@ -115,7 +115,7 @@ impl Control {
             }
             Message::Farewell => self.let_go = true,
             Message::Disconnect(reason) => {
-                if reason == Disconnect::Leaving {
+                if reason == Disconnect::Leaving && matches!(self.link, Link::Known { .. }) {
                     info!("the broker is leaving");
                 }
                 self.link = Link::Unknown {
@@ -217,6 +217,12 @@ impl Control {
     pub(super) fn abandon(&self) {
         self.orders.abandon.store(true, Ordering::Release);
         self.slots.iter().for_each(Waker::wake);
+    }
+
+    /// There is no time left: slots kill what they run.
+    pub(super) fn kill(&self) {
+        self.orders.kill.store(true, Ordering::Release);
+        self.abandon();
     }
 
     /// Says goodbye for the whole worker and waits a moment to be let go.

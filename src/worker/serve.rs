@@ -194,8 +194,12 @@ impl<'a> Serving<'a> {
             humantime::format_duration(self.options.grace)
         );
         let mut abandoned = false;
-        while !self.slots.have_ended() && stop.stage() < 2 {
+        while !self.slots.have_ended() {
             self.control.turn(&self.woken)?;
+            if stop.stage() == 2 {
+                // Everything is killed, and this process ends by itself or by its main thread.
+                self.control.kill();
+            }
             if !abandoned && clock::now() >= until {
                 warn!("the grace is over; what still runs is ended");
                 abandoned = true;

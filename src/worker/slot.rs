@@ -30,6 +30,8 @@ const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
 pub(super) struct Orders {
     /// Take no new Hit.
     pub(super) drain: AtomicBool,
+    /// There is no time left: kill what runs.
+    pub(super) kill: AtomicBool,
     /// The grace is over: end what runs.
     pub(super) abandon: AtomicBool,
     /// How often a broker came to know the worker: one that is new, or that had forgotten it, must be told of the slots,
@@ -112,6 +114,11 @@ impl SlotLoop {
         let orders = Arc::clone(&self.common.orders);
         if orders.drain.load(Ordering::Acquire) {
             self.machine.drain(now, &mut self.actions);
+        }
+        if orders.kill.load(Ordering::Acquire)
+            && let Some(running) = &mut self.running
+        {
+            running.kill();
         }
         if orders.abandon.load(Ordering::Acquire) {
             self.machine.abandon(now, &mut self.actions);
@@ -263,6 +270,11 @@ impl SlotLoop {
             poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
         }
         let ready = poll.wait(Some(timeout))?;
+        if ready.is_empty() && self.machine.serving().is_some() && !self.dealer.has_route() {
+            // Rule A4: no client can be heard, so none is judged silent.
+            self.no_route = true;
+            self.machine.on_no_route(clock::now());
+        }
         if ready.readable(waker) {
             self.waker.drain();
         }
