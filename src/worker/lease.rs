@@ -395,8 +395,12 @@ impl Slot {
     }
 
     fn end_hit(&mut self, now: Moment, reason: ClosedReason, note: String, out: &mut Vec<Action>) {
-        let State::Serving(hit) = std::mem::replace(&mut self.state, State::Idle) else {
-            return;
+        let hit = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Serving(hit) => hit,
+            other => {
+                self.state = other;
+                return;
+            }
         };
         let running = hit.is_running();
         self.state = State::Ending(hit, reason, note);
