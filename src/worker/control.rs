@@ -155,7 +155,8 @@ impl Control {
                     at: now + self.interval,
                 };
                 self.send(&self.register())?;
-                if self.no_route && !self.announced {
+                // In its first turn the socket cannot have connected yet.
+                if self.no_route && !self.announced && self.beat > 1 {
                     info!("no broker on this host yet; start one: zhit broker");
                     self.announced = true;
                 }
