@@ -82,9 +82,14 @@ impl Control {
     /// One turn: receives, sends what is due, then waits for something to happen, at most a quarter of an interval
     /// (rule A1). `stop` ends the wait.
     pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), NetError> {
+        self.turn_within(stop, self.interval / 4)
+    }
+
+    /// As [`turn`](Self::turn), with a shorter wait.
+    pub(super) fn turn_within(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         self.receive()?;
         self.send_due(clock::now())?;
-        self.wait(stop, self.interval / 4)
+        self.wait(stop, longest.min(self.interval / 4))
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
@@ -218,6 +223,12 @@ impl Control {
     pub(super) fn abandon(&self) {
         self.orders.abandon.store(true, Ordering::Release);
         self.slots.iter().for_each(Waker::wake);
+    }
+
+    /// Nothing is granted any more: slots kill what they run.
+    pub(super) fn kill(&self) {
+        self.orders.kill.store(true, Ordering::Release);
+        self.abandon();
     }
 
     /// Says goodbye for the whole worker and waits a moment to be let go.

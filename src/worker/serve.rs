@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -19,6 +20,9 @@ use super::control::Control;
 use super::handler::Spec;
 use super::lease::Identity;
 use super::slot::{Common, Orders, SlotLoop};
+
+/// How long a worker that is to stop now waits for its slots to kill what they run; the process has 200 ms in all.
+const KILL_WAIT: Duration = Duration::from_millis(100);
 
 /// Why a worker does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +67,7 @@ pub fn serve(
     context: &Context,
     stop: &Stop,
 ) -> Result<(), WorkerError> {
-        raise_descriptor_limit();
+    raise_descriptor_limit();
     signals::keep_children().map_err(WorkerError::Thread)?;
     let woken = Waker::new()?;
     stop.register(&woken);
@@ -202,8 +206,24 @@ impl<'a> Serving<'a> {
                 self.control.abandon();
             }
         }
+        if !self.slots.have_ended() {
+            self.kill()?;
+        }
         self.control.say_goodbye(&self.woken)?;
         Ok(())
+    }
+
+    /// Stop now: what runs is killed, and its files are taken away.
+    fn kill(&mut self) -> Result<(), WorkerError> {
+        self.control.kill();
+        let until = clock::now() + KILL_WAIT;
+        loop {
+            let left = until.since(clock::now());
+            if left.is_zero() || self.slots.have_ended() {
+                return Ok(());
+            }
+            self.control.turn_within(&self.woken, left)?;
+        }
     }
 }
 
