@@ -1,6 +1,10 @@
 //! The broker: routes on one host, and leases its slots.
 
+mod answers;
+mod leases;
+mod leasing;
 pub mod machine;
+mod members;
 mod registry;
 mod run;
 mod serve;

@@ -62,7 +62,8 @@ impl Registry {
 
     /// Peers of every slot and control thread.
     pub(super) fn peers(&self) -> impl Iterator<Item = Peer> {
-        self.slots.keys().chain(self.controls.keys()).copied()
+        let workers = self.workers.values();
+        workers.flat_map(|worker| worker.slots.values().copied().chain(worker.control))
     }
 
     pub(super) fn heard(&mut self, now: Moment, control: Peer) -> bool {
@@ -76,7 +77,7 @@ impl Registry {
     }
 
     /// Makes a worker known, or one slot of it; returns whether the worker is new. Does not touch which Hit the slot
-    /// serves. An earlier incarnation must have been forgotten.
+    /// serves, whatever connection it has. An earlier incarnation must have been forgotten.
     pub(super) fn register(&mut self, now: Moment, from: Peer, said: &Register) -> bool {
         let id = said.slot.worker;
         let is_new = !self.workers.contains_key(&id);
@@ -97,9 +98,11 @@ impl Registry {
             old
         } else {
             let old = worker.slots.insert(said.slot.number, from);
+            let moved = old.filter(|old| *old != from).and_then(|old| self.slots.get(&old));
+            let hit = moved.and_then(|slot| slot.hit);
             let slot = self.slots.entry(from).or_insert(Slot {
                 id: said.slot,
-                hit: None,
+                hit,
                 draining: false,
                 in_line: false,
             });
@@ -113,28 +116,29 @@ impl Registry {
         is_new
     }
 
-    /// Forgets a worker with all its slots; returns the Hits that they served.
-    pub(super) fn forget_worker(&mut self, id: WorkerId) -> Vec<HitKey> {
+    /// The connection of a slot.
+    pub(super) fn slot_peer(&self, id: SlotId) -> Option<Peer> {
+        self.workers.get(&id.worker)?.slots.get(&id.number).copied()
+    }
+
+    /// Forgets a worker; returns the connections of its slots.
+    pub(super) fn forget_worker(&mut self, id: WorkerId) -> Vec<Peer> {
         let Some(worker) = self.workers.remove(&id) else {
             return Vec::new();
         };
         if let Some(control) = worker.control {
             self.controls.remove(&control);
         }
-        worker
-            .slots
-            .values()
-            .filter_map(|peer| self.slots.remove(peer)?.hit)
-            .collect()
+        let slots: Vec<Peer> = worker.slots.into_values().collect();
+        slots.iter().for_each(|peer| drop(self.slots.remove(peer)));
+        slots
     }
 
-    /// Forgets one slot; returns the Hit that it served.
-    pub(super) fn forget_slot(&mut self, peer: Peer) -> Option<HitKey> {
-        let slot = self.slots.remove(&peer)?;
-        if let Some(worker) = self.workers.get_mut(&slot.id.worker) {
-            worker.slots.remove(&slot.id.number);
-        }
-        slot.hit
+    /// Forgets one slot; returns its connection.
+    pub(super) fn forget_slot(&mut self, id: SlotId) -> Option<Peer> {
+        let peer = self.workers.get_mut(&id.worker)?.slots.remove(&id.number)?;
+        self.slots.remove(&peer);
+        Some(peer)
     }
 
     /// The slot serves this Hit.

@@ -1,7 +1,7 @@
 //! OPENs in line, first come first served per pool, and the keys of Hits that are over. Part of the broker's pure
 //! machine.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::protocol::ids::{Attempt, HitKey, Peer};
@@ -48,7 +48,8 @@ impl Wish {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     wishes: HashMap<HitKey, Wish>,
-    lines: HashMap<String, VecDeque<(i64, HitKey)>>,
+    /// Ordered, so that what the broker does does not depend on chance.
+    lines: BTreeMap<String, VecDeque<(i64, HitKey)>>,
     next_ticket: i64,
 }
 
@@ -133,8 +134,8 @@ impl Waiting {
 
     /// Takes all of them.
     pub(super) fn drain(&mut self) -> Vec<Wish> {
-        self.lines.clear();
-        self.wishes.drain().map(|(_, wish)| wish).collect()
+        let keys = std::mem::take(&mut self.lines).into_values().flatten();
+        keys.filter_map(|(_, key)| self.wishes.remove(&key)).collect()
     }
 
     /// Everybody counts as heard now (rule A3).

@@ -363,8 +363,10 @@ impl Hit {
         self.flush(now, out);
     }
 
+    /// Whether a message of this attachment is for this client: until OPENED has said so, one that wants to attach may
+    /// hear what is meant for another with the same attach number.
     fn is_mine(&self, hit: HitKey, attach: Attach) -> bool {
-        hit == self.key && attach == self.attach
+        hit == self.key && attach == self.attach && (self.client == 0 || self.slot.is_some())
     }
 
     const fn heard(&mut self, now: Moment) {
@@ -450,6 +452,14 @@ impl Hit {
 
     fn on_occupied(&mut self, now: Moment, current: Attach) {
         self.heard(now);
+        if self.slot.is_some() {
+            if current > self.attach {
+                // Rule O8: it was silent for so long that another client took the Hit over.
+                let note = "another client holds the Hit".to_owned();
+                self.end(Outcome::Lost(Lost::Closed(ClosedReason::Superseded, note)));
+            }
+            return;
+        }
         if current >= self.attach {
             self.attach = Attach(current.0.saturating_add(1));
             self.ask_at = now;
@@ -515,7 +525,8 @@ impl Hit {
         if self.phase == Phase::Ended {
             return;
         }
-        if self.sent_at.is_some() {
+        // One that only asked to attach has leased nothing, and its attach number may be another's.
+        if self.sent_at.is_some() && (self.client == 0 || self.slot.is_some()) {
             if self.slot.is_none() {
                 out.push(Message::Withdraw {
                     hit: self.key,
@@ -717,7 +728,8 @@ impl Hit {
     fn give_up_waiting(&mut self, now: Moment) {
         if self.sent_at.is_none() {
             self.end(Outcome::NoBroker);
-        } else if broken(Rule::O6) {
+        } else if self.client != 0 || broken(Rule::O6) {
+            // An ATTACH leases nothing, so there is nothing to withdraw.
             self.end(Outcome::NoSlot(self.no_slot.clone()));
         } else {
             self.phase = Phase::Withdrawing { since: now };

@@ -49,8 +49,8 @@ pub(super) struct Hit {
     pub(super) replies: Sender,
     /// What an earlier client sent in full for the request that still runs.
     orphaned: VecDeque<Piece>,
-    /// Bytes given to the handler before a new client came and not taken by it yet: they open no credit for him.
-    owed: u64,
+    /// Bytes of `requests` that the handler was given and has not taken yet.
+    lent: u64,
     timeout: Option<Duration>,
     heard_at: Moment,
     request: Option<Request>,
@@ -81,7 +81,7 @@ impl Hit {
             requests: Receiver::new(1, WINDOW_BYTES, true),
             replies: Sender::new(1, lease.packet.ack.limit),
             orphaned: VecDeque::new(),
-            owed: 0,
+            lent: 0,
             timeout: (lease.timeout_ms > 0).then(|| Duration::from_millis(u64::from(lease.timeout_ms))),
             heard_at: now,
             request: None,
@@ -135,7 +135,8 @@ impl Hit {
         // What the predecessor sent in full and the handler has not read yet still belongs to the running request.
         let rest = std::iter::from_fn(|| self.requests.take()).filter(|piece| piece.seq == running);
         self.orphaned.extend(rest);
-        self.owed = self.requests.unconsumed();
+        // What the handler still takes of it opens no credit for the new client.
+        self.lent = 0;
         self.requests = Receiver::new(first, WINDOW_BYTES, true);
         self.replies = Sender::new(first, 0);
         (self.attach, self.client, self.first_seq) = (attach, client, first);
@@ -157,24 +158,25 @@ impl Hit {
         if !self.has_input() {
             return None;
         }
-        let orphan = self.orphaned.pop_front();
-        let is_orphan = orphan.is_some();
-        let piece = orphan.or_else(|| self.requests.take())?;
-        if piece.end.is_some() {
-            if !is_orphan {
-                self.requests.consumed(0, true);
+        let piece = match self.orphaned.pop_front() {
+            Some(orphan) => orphan,
+            None => {
+                let piece = self.requests.take()?;
+                self.lent += piece.bytes.len() as u64;
+                self.requests.consumed(0, piece.end.is_some());
+                piece
             }
-            if let Some(request) = &mut self.request {
-                request.fed = true;
-            }
+        };
+        if let Some(request) = &mut self.request {
+            request.fed |= piece.end.is_some();
         }
         Some(piece)
     }
 
     pub(super) fn on_taken(&mut self, bytes: u64) {
-        let old = bytes.min(self.owed);
-        self.owed -= old;
-        self.requests.consumed(bytes - old, false);
+        let paid = bytes.min(self.lent);
+        self.lent -= paid;
+        self.requests.consumed(paid, false);
         if let Some(request) = &mut self.request {
             request.bytes_in += bytes;
         }
@@ -201,6 +203,8 @@ impl Hit {
         if request.ended.is_none() {
             request.ended = Some((status, cut_note(note).to_owned()));
         }
+        // What it was given and did not take is gone with it.
+        self.requests.consumed(std::mem::take(&mut self.lent), false);
         self.finish_request();
     }
 

@@ -202,9 +202,9 @@ impl Slot {
             _ => None,
         };
         if let Some(hit) = known {
-            hit.heard(now);
             hit.attempt = hit.attempt.max(lease.attempt);
             if lease.attach == hit.attach {
+                hit.heard(now);
                 let taken = hit.resume(now, &lease.packet);
                 hit.start_next(now, out);
                 if let Err(violation) = taken {
@@ -213,6 +213,10 @@ impl Slot {
             }
             let attempt = lease.attempt;
             return self.send_opened(attempt, out);
+        }
+        if matches!(&self.state, State::Ending(hit, ..) if hit.key == lease.hit) {
+            // Its CLOSED answers, once the handler is gone.
+            return;
         }
         let reason = match &self.state {
             _ if lease.term < term => Some(DeclineReason::StaleTerm),

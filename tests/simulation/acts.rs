@@ -9,7 +9,7 @@ use zhit::protocol::{Message, Moment, Status};
 use zhit::worker::lease::{Action, Slot};
 
 use crate::handler::{Handler, Scale, Step};
-use crate::invariants::{Verdict, hold};
+use crate::invariants::{Broken, Verdict, hold};
 use crate::nodes::SlotNode;
 use crate::rng::Rng;
 use crate::trace::hit_index;
@@ -100,25 +100,14 @@ impl World {
         }
         let mut out = Vec::new();
         act(&mut self.slots[index].machine, now, &mut out);
-        self.do_slot_actions(index, &mut out)?;
-        while let Some(mut handler) = self.slots[index].handler.take() {
-            let machine = &mut self.slots[index].machine;
-            let step = handler.step(now, machine, &mut self.books, &mut out)?;
-            match step {
-                Step::Waits(at) => {
-                    machine.flush(now, &mut out);
-                    self.slots[index].handler = Some(handler);
-                    self.do_slot_actions(index, &mut out)?;
-                    self.wake_handler(index, at);
-                    break;
-                }
-                Step::Ended(status, note) => {
-                    self.books.ended(index, handler.hit, handler.seq, status, &note);
-                    self.note(|| format!("slot {index}: hit {} seq {} ended: {status}", handler.hit, handler.seq));
-                    let machine = &mut self.slots[index].machine;
-                    machine.on_handler_ended(now, status, &note, &mut out);
-                    self.do_slot_actions(index, &mut out)?;
-                }
+        loop {
+            self.do_slot_actions(index, &mut out)?;
+            if self.drive_handler(index, &mut out)? {
+                continue;
+            }
+            self.slots[index].machine.flush(now, &mut out);
+            if out.is_empty() {
+                break;
             }
         }
         let slot = &self.slots[index];
@@ -133,6 +122,28 @@ impl World {
             self.slot_leaves(index);
         }
         Ok(())
+    }
+
+    /// Lets the handler go on until it waits; returns whether it has ended.
+    fn drive_handler(&mut self, index: usize, out: &mut Vec<Action>) -> Result<bool, Broken> {
+        let now = self.now;
+        let slot = &mut self.slots[index];
+        let Some(mut handler) = slot.handler.take() else {
+            return Ok(false);
+        };
+        match handler.step(now, &mut slot.machine, &mut self.books)? {
+            Step::Waits(at) => {
+                slot.handler = Some(handler);
+                self.wake_handler(index, at);
+                Ok(false)
+            }
+            Step::Ended(status, note) => {
+                self.books.ended(index, handler.hit, handler.seq, status, &note);
+                slot.machine.on_handler_ended(now, status, &note, out);
+                self.note(|| format!("slot {index}: hit {} seq {} ended: {status}", handler.hit, handler.seq));
+                Ok(true)
+            }
+        }
     }
 
     fn wake_handler(&mut self, index: usize, at: Option<Moment>) {
@@ -310,7 +321,10 @@ impl World {
         self.broker.machine = Some(self.new_broker());
         self.with_broker(|_, _, _| {})?;
         // Every socket has found the new one, under another name.
-        (0..self.clients.len()).try_for_each(|index| self.reconnect(Node::Client(index)))?;
+        for index in 0..self.clients.len() {
+            self.reconnect(Node::Client(index))?;
+            self.with_client(index, |machine, now, _| machine.on_route(now))?;
+        }
         (0..self.workers.len()).try_for_each(|index| self.reconnect(Node::Control(index)))?;
         (0..self.slots.len()).try_for_each(|index| self.reconnect(Node::Slot(index)))
     }

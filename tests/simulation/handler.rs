@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zhit::protocol::message::Channel;
 use zhit::protocol::{Moment, Status};
-use zhit::worker::lease::{Action, Slot};
+use zhit::worker::lease::Slot;
 
 use crate::invariants::{Books, Broken, Text};
 use crate::rng::Rng;
@@ -143,13 +143,7 @@ impl Handler {
     }
 
     /// Goes on until it must wait.
-    pub(crate) fn step(
-        &mut self,
-        now: Moment,
-        slot: &mut Slot,
-        books: &mut Books,
-        out: &mut Vec<Action>,
-    ) -> Result<Step, Broken> {
+    pub(crate) fn step(&mut self, now: Moment, slot: &mut Slot, books: &mut Books) -> Result<Step, Broken> {
         loop {
             if self.ends_at.is_some_and(|at| at <= now) {
                 return Ok(Step::Ended(Status::Cancelled, String::new()));
@@ -161,7 +155,7 @@ impl Handler {
             if self.next_at > now {
                 return Ok(Step::Waits(Some(limit.map_or(self.next_at, |at| at.min(self.next_at)))));
             }
-            let moved = self.take(now, slot, books, out)? | self.give(slot, books);
+            let moved = self.take(slot, books)? | self.give(slot, books);
             if moved {
                 self.next_at = now + self.pace;
                 continue;
@@ -178,7 +172,7 @@ impl Handler {
         }
     }
 
-    fn take(&mut self, now: Moment, slot: &mut Slot, books: &mut Books, out: &mut Vec<Action>) -> Result<bool, Broken> {
+    fn take(&mut self, slot: &mut Slot, books: &mut Books) -> Result<bool, Broken> {
         if self.has_read() {
             return Ok(false);
         }
@@ -192,7 +186,7 @@ impl Handler {
         let bite = self.pipe.min(self.bite);
         if bite > 0 {
             (self.pipe, self.read, moved) = (self.pipe - bite, self.read + bite, true);
-            slot.on_taken(now, bite, out);
+            slot.on_taken(bite);
         }
         Ok(moved)
     }

@@ -262,7 +262,7 @@ fn plan_client(rng: &mut Rng, bodies: Bodies, hit: usize, pools: usize) -> Clien
     let slow = rng.chance(30.0);
     // However slow, writing and reading a body take some seconds at most.
     let bite = (total / rng.within(5..100)).max(1).max(total / 2000);
-    let steps = total / bite + 1;
+    let steps = total / bite + requests.len() as u64 + 1;
     let pace = rng.micros(1..4_000_000 / steps);
     let reads = rng.chance(40.0).then(|| {
         let bite = if bodies == Bodies::Big {

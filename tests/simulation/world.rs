@@ -241,11 +241,8 @@ impl World {
             .filter(|(_, slot)| slot.machine.serving().is_some() || slot.handler.is_some())
             .map(|(index, slot)| (index, &slot.machine, &slot.handler))
             .collect();
-        let broker = self.broker.machine.as_ref().map(broker::Machine::held);
-        let under_way = self.flying;
-        format!(
-            "clients {clients:#?}\nslots {slots:#?}\nbroker (registered, leases, waiting, remembered) {broker:?}\nunder way {under_way}"
-        )
+        let (broker, under_way) = (&self.broker.machine, self.flying);
+        format!("clients {clients:?}\nslots {slots:?}\nbroker {broker:?}\nunder way {under_way}")
     }
 
     pub(crate) fn note(&mut self, words: impl FnOnce() -> String) {

@@ -1,0 +1,107 @@
+//! The messages that a broker's machine makes. Part of it.
+
+use std::time::Duration;
+
+use crate::protocol::ids::{Attach, Attempt, HitKey, Peer, SlotId};
+use crate::protocol::limits::PONG_WORKERS_MAX;
+use crate::protocol::message::{Closed, ClosedReason, Full, FullReason, Held, Lease, Message, Open, Pong, Queued};
+use crate::protocol::time::Moment;
+
+use super::machine::{Action, Machine};
+
+/// CLOSED by the broker, which does not know what ran.
+pub(super) fn closed(hit: HitKey, attach: Attach, reason: ClosedReason, note: &str) -> Message {
+    let unknown = u64::MAX;
+    Message::Closed(Closed {
+        hit,
+        attach,
+        reason,
+        started: unknown,
+        answered: unknown,
+        note: note.to_owned(),
+    })
+}
+
+impl Machine {
+    pub(super) fn lease_message(&self, open: Open) -> Message {
+        Message::Lease(Lease {
+            hit: open.hit,
+            attach: open.attach,
+            attempt: open.attempt,
+            close_after: open.close_after,
+            resume: open.resume,
+            term: self.config.term,
+            ttl_ms: open.ttl_ms,
+            timeout_ms: open.timeout_ms,
+            packet: open.packet,
+        })
+    }
+
+    pub(super) fn send_held(
+        &self,
+        now: Moment,
+        to: Peer,
+        hit: HitKey,
+        attempt: Attempt,
+        slot: Peer,
+        out: &mut Vec<Action>,
+    ) {
+        let id = self.registry.slot(slot).map_or(SlotId::default(), |slot| slot.id);
+        let silent = self
+            .registry
+            .worker(id.worker)
+            .map_or(Duration::ZERO, |worker| now.since(worker.heard_at));
+        let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
+        let held = Held {
+            hit,
+            attempt,
+            term: self.config.term,
+            slot: id,
+            silent_ms,
+        };
+        out.push(Action::Send(to, Message::Held(held)));
+    }
+
+    pub(super) fn send_full(&self, to: Peer, open: &Open, reason: FullReason, out: &mut Vec<Action>) {
+        let (hit, attempt, term) = (open.hit, open.attempt, self.config.term);
+        out.push(Action::Send(
+            to,
+            Message::Full(Full {
+                hit,
+                attempt,
+                reason,
+                term,
+                hints: Vec::new(),
+            }),
+        ));
+    }
+
+    pub(super) fn send_queued(&self, hit: HitKey, out: &mut Vec<Action>) {
+        let Some(wish) = self.waiting.get(hit) else { return };
+        let (slots, busy) = self.registry.count(&wish.open.pool);
+        let (attempt, ahead) = (wish.open.attempt, self.waiting.ahead(wish));
+        let queued = Queued {
+            hit,
+            attempt,
+            term: self.config.term,
+            ahead,
+            slots,
+            busy,
+        };
+        out.push(Action::Send(wish.client, Message::Queued(queued)));
+    }
+
+    pub(super) fn pong(&self, now: Moment, nonce: u64) -> Message {
+        Message::Pong(Pong {
+            nonce,
+            host: self.config.host.clone(),
+            pid: self.config.pid,
+            term: self.config.term,
+            uptime_ms: now.since(self.started_at).as_millis() as u64,
+            version: self.config.version.clone(),
+            queued: self.waiting.len() as u32,
+            workers_total: self.registry.workers().count() as u32,
+            workers: self.registry.describe(now, PONG_WORKERS_MAX),
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Who gets which slot: OPEN, WITHDRAW, DECLINED, and the ends of leases. Part of the broker's pure machine.
+
+use std::time::Duration;
+
+use crate::protocol::ids::{Attach, Attempt, HitKey, Peer};
+use crate::protocol::limits::QUEUE_MAX;
+use crate::protocol::message::{ClosedReason, DeclineReason, Declined, FullReason, Message, Open};
+use crate::protocol::mutation::{Rule, broken};
+use crate::protocol::time::Moment;
+
+use super::answers::closed;
+use super::leases::Leased;
+use super::machine::{Action, Machine};
+use super::waiting::{Past, Wish};
+
+impl Machine {
+    pub(super) fn on_open(&mut self, now: Moment, from: Peer, open: Open, out: &mut Vec<Action>) {
+        if !broken(Rule::O1) {
+            // Rule O1: the key is looked up before anything is leased.
+            if self.leases.contains_key(&open.hit) {
+                return self.open_leased(now, from, open, out);
+            }
+            if let Some(wish) = self.waiting.get(open.hit) {
+                if open.attempt >= wish.open.attempt && self.waiting.refresh(Wish::new(now, from, &open)) {
+                    self.send_queued(open.hit, out);
+                }
+                return;
+            }
+            match self.memory.get(open.hit) {
+                Some(Past::Withdrawn(attempt)) if open.attempt <= attempt => return,
+                Some(Past::Ended(reason)) => {
+                    return out.push(Action::Send(from, closed(open.hit, open.attach, reason, "")));
+                }
+                _ => {}
+            }
+        }
+        if self.leaving {
+            return self.send_full(from, &open, FullReason::Leaving, out);
+        }
+        if open.resume || open.attempt > Attempt(1) {
+            // It may be held by a slot that has not registered here yet.
+            if self.is_young(now) {
+                return;
+            }
+            if open.resume {
+                let unknown = closed(open.hit, open.attach, ClosedReason::Unknown, "");
+                return out.push(Action::Send(from, unknown));
+            }
+        }
+        self.lease_or_queue(now, from, open, out);
+    }
+
+    fn lease_or_queue(&mut self, now: Moment, from: Peer, open: Open, out: &mut Vec<Action>) {
+        let liveness = self.liveness();
+        let slot = match broken(Rule::DoubleLease) {
+            true => self.registry.any_slot(&open.pool),
+            false => self.registry.take_idle(now, &open.pool, liveness),
+        };
+        if let Some(slot) = slot {
+            return self.lease(now, slot, from, open, out);
+        }
+        let (slots, _) = self.registry.count(&open.pool);
+        if self.waiting.len() >= QUEUE_MAX {
+            return self.send_full(from, &open, FullReason::QueueFull, out);
+        }
+        if !open.queue {
+            let reason = if slots == 0 {
+                FullReason::NoWorker
+            } else {
+                FullReason::Busy
+            };
+            return self.send_full(from, &open, reason, out);
+        }
+        let hit = open.hit;
+        self.waiting.push(Wish::new(now, from, &open), false);
+        self.send_queued(hit, out);
+    }
+
+    fn lease(&mut self, now: Moment, slot: Peer, client: Peer, open: Open, out: &mut Vec<Action>) {
+        let ttl = Duration::from_millis(u64::from(open.ttl_ms)).max(self.liveness());
+        self.memory.remove(open.hit);
+        self.registry.occupy(slot, open.hit);
+        self.leases.insert(
+            open.hit,
+            Leased {
+                client: Some((open.attach, client)),
+                attempt: open.attempt,
+                wish: Some(Wish::new(now, client, &open)),
+                served: false,
+                ..Leased::found(now, slot, ttl)
+            },
+        );
+        out.push(Action::Send(slot, self.lease_message(open)));
+    }
+
+    /// An OPEN of a Hit that is leased already: its slot answers, with what it has.
+    fn open_leased(&mut self, now: Moment, from: Peer, mut open: Open, out: &mut Vec<Action>) {
+        let Some(leased) = self.leases.get_mut(&open.hit) else {
+            return;
+        };
+        if leased.client.is_some_and(|(attach, _)| open.attach < attach) {
+            let superseded = closed(open.hit, open.attach, ClosedReason::Superseded, "");
+            return out.push(Action::Send(from, superseded));
+        }
+        // Rule O1: only the newest attempt is answered, and each once.
+        if open.attempt <= leased.attempt {
+            return;
+        }
+        leased.attempt = open.attempt;
+        leased.client = Some((open.attach, from));
+        // It is never started anew once a slot has served it.
+        open.resume |= leased.served;
+        leased.asked_at = now;
+        if leased.wish.is_some() {
+            leased.wish = Some(Wish::new(now, from, &open));
+        }
+        let slot = leased.slot;
+        let (hit, attempt) = (open.hit, open.attempt);
+        out.push(Action::Send(slot, self.lease_message(open)));
+        self.send_held(now, from, hit, attempt, slot, out);
+    }
+
+    pub(super) fn on_withdraw(
+        &mut self,
+        now: Moment,
+        from: Peer,
+        hit: HitKey,
+        attempt: Attempt,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(leased) = self.leases.get_mut(&hit) {
+            // Too late: the slot says so itself, by OPENED.
+            leased.attempt = leased.attempt.max(attempt);
+            if leased.client.is_none_or(|(attach, _)| attach == Attach(1)) {
+                leased.client = Some((Attach(1), from));
+            }
+            let slot = leased.slot;
+            self.ask_again(now, hit, out);
+            return self.send_held(now, from, hit, attempt, slot, out);
+        }
+        if let Some(Past::Ended(reason)) = self.memory.get(hit) {
+            return out.push(Action::Send(from, closed(hit, Attach(1), reason, "")));
+        }
+        if self.waiting.get(hit).is_some_and(|wish| wish.open.attempt > attempt) {
+            return;
+        }
+        let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
+            Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())
+        });
+        // An OPEN of this attempt that is still on its way comes too late.
+        self.memory.insert(now + ttl * 2, hit, Past::Withdrawn(attempt));
+        out.push(Action::Send(from, Message::Withdrawn { hit, attempt }));
+    }
+
+    /// Asks a slot once more whether it serves what it was leased.
+    pub(super) fn ask_again(&mut self, now: Moment, hit: HitKey, out: &mut Vec<Action>) {
+        let Some(leased) = self.leases.get_mut(&hit) else {
+            return;
+        };
+        if leased.wish.is_none() {
+            leased.doubt(now, hit);
+        }
+        leased.asked_at = now;
+        let (slot, attempt) = (leased.slot, leased.attempt);
+        let Some(wish) = leased.wish.as_mut() else { return };
+        wish.open.attempt = attempt;
+        let open = wish.open.clone();
+        out.push(Action::Send(slot, self.lease_message(open)));
+    }
+
+    /// LEASEs that were not answered for an interval are repeated: they, or what answered them, may be lost.
+    pub(super) fn ask_unanswered(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let interval = self.config.interval;
+        let silent = self.leases.iter().filter(|(_, leased)| leased.wish.is_some());
+        let silent: Vec<HitKey> = silent
+            .filter(|(_, leased)| now.since(leased.asked_at) >= interval)
+            .map(|(hit, _)| *hit)
+            .collect();
+        silent.into_iter().for_each(|hit| self.ask_again(now, hit, out));
+    }
+
+    pub(super) fn on_declined(&mut self, now: Moment, from: Peer, declined: &Declined, out: &mut Vec<Action>) {
+        let hit = declined.hit;
+        let Some(leased) = self.leases.get(&hit).filter(|leased| leased.slot == from) else {
+            return;
+        };
+        if declined.attempt != leased.attempt {
+            return;
+        }
+        if leased.served || matches!(declined.reason, DeclineReason::Ended | DeclineReason::Unknown) {
+            let reason = if leased.served {
+                ClosedReason::Unknown
+            } else {
+                ClosedReason::Done
+            };
+            for (attach, client) in leased.parties() {
+                out.push(Action::Send(client, closed(hit, attach, reason, "")));
+            }
+            return self.end_lease(now, hit, reason, declined.serving, out);
+        }
+        let Some(wish) = self.leases.remove(&hit).and_then(|leased| leased.wish) else {
+            return;
+        };
+        match declined.serving {
+            Some(other) => self.registry.occupy(from, other),
+            None => self.registry.set_draining(from),
+        }
+        let pool = wish.open.pool.clone();
+        self.waiting.push(wish, true);
+        self.serve_line(now, &pool, out);
+    }
+
+    /// A slot's Hit is over: the slot is idle unless it serves another, and the first in line gets it.
+    pub(super) fn end_lease(
+        &mut self,
+        now: Moment,
+        hit: HitKey,
+        reason: ClosedReason,
+        serving: Option<HitKey>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(leased) = self.leases.remove(&hit) else { return };
+        self.memory.insert(now + leased.ttl * 2, hit, Past::Ended(reason));
+        if let Some(other) = serving {
+            return self.registry.occupy(leased.slot, other);
+        }
+        self.free_slot(now, leased.slot, hit, out);
+    }
+
+    /// The slot serves this Hit no more.
+    pub(super) fn free_slot(&mut self, now: Moment, slot: Peer, hit: HitKey, out: &mut Vec<Action>) {
+        if self.registry.slot(slot).is_none_or(|slot| slot.hit != Some(hit)) {
+            return;
+        }
+        self.registry.release(slot);
+        if let Some(pool) = self.pool_of(slot) {
+            self.serve_line(now, &pool, out);
+        }
+    }
+
+    fn pool_of(&self, slot: Peer) -> Option<String> {
+        let worker = self.registry.slot(slot)?.id.worker;
+        self.registry.worker(worker).map(|worker| worker.pool.clone())
+    }
+
+    /// Leases idle slots of a pool to those who wait for one.
+    pub(super) fn serve_line(&mut self, now: Moment, pool: &str, out: &mut Vec<Action>) {
+        let liveness = self.liveness();
+        while self.waiting.has(pool) {
+            let Some(slot) = self.registry.take_idle(now, pool, liveness) else {
+                return;
+            };
+            let Some(wish) = self.waiting.pop(pool) else {
+                return self.registry.release(slot);
+            };
+            self.lease(now, slot, wish.client, wish.open, out);
+        }
+    }
+}
