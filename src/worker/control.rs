@@ -82,9 +82,14 @@ impl Control {
     /// One turn: receives, sends what is due, then waits for something to happen, at most a quarter of an interval
     /// (rule A1). `stop` ends the wait.
     pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), NetError> {
+        self.turn_within(stop, self.interval / 4)
+    }
+
+    /// As [`turn`](Self::turn), with a shorter wait.
+    pub(super) fn turn_within(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         self.receive()?;
         self.send_due(clock::now())?;
-        self.wait(stop, self.interval / 4)
+        self.wait(stop, longest.min(self.interval / 4))
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
@@ -155,7 +160,8 @@ impl Control {
                     at: now + self.interval,
                 };
                 self.send(&self.register())?;
-                if self.no_route && !self.announced {
+                // In its first turn the socket cannot have connected yet.
+                if self.no_route && !self.announced && self.beat > 1 {
                     info!("no broker on this host yet; start one: zhit broker");
                     self.announced = true;
                 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -19,6 +20,9 @@ use super::control::Control;
 use super::handler::Spec;
 use super::lease::Identity;
 use super::slot::{Common, Orders, SlotLoop};
+
+/// How long a worker that is to stop now waits for its slots to kill what they run; the process has 200 ms in all.
+const KILL_WAIT: Duration = Duration::from_millis(100);
 
 /// Why a worker does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -194,20 +198,32 @@ impl<'a> Serving<'a> {
             humantime::format_duration(self.options.grace)
         );
         let mut abandoned = false;
-        while !self.slots.have_ended() {
+        while !self.slots.have_ended() && stop.stage() < 2 {
             self.control.turn(&self.woken)?;
-            if stop.stage() == 2 {
-                // Everything is killed, and this process ends by itself or by its main thread.
-                self.control.kill();
-            }
             if !abandoned && clock::now() >= until {
                 warn!("the grace is over; what still runs is ended");
                 abandoned = true;
                 self.control.abandon();
             }
         }
+        if !self.slots.have_ended() {
+            self.kill()?;
+        }
         self.control.say_goodbye(&self.woken)?;
         Ok(())
+    }
+
+    /// Stop now: what runs is killed, and its files are taken away.
+    fn kill(&mut self) -> Result<(), WorkerError> {
+        self.control.kill();
+        let until = clock::now() + KILL_WAIT;
+        loop {
+            let left = until.since(clock::now());
+            if left.is_zero() || self.slots.have_ended() {
+                return Ok(());
+            }
+            self.control.turn_within(&self.woken, left)?;
+        }
     }
 }
 

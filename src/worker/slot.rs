@@ -16,7 +16,7 @@ use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
 use crate::protocol::status::Status;
-use crate::protocol::time::earliest;
+use crate::protocol::time::{Moment, earliest};
 
 use super::handler::{Output, RequestContext, Running, Spec};
 use super::lease::{Action, Identity, Slot};
@@ -25,15 +25,18 @@ use super::scratch::Scratch;
 /// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
 const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
 
+/// From SIGTERM to SIGKILL for a handler that has had the whole grace of a leaving worker to finish.
+const LAST_GRACE: Duration = Duration::from_millis(500);
+
 /// What the control thread tells its slots; a slot looks at it when woken, and each turn.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     /// Take no new Hit.
     pub(super) drain: AtomicBool,
-    /// There is no time left: kill what runs.
-    pub(super) kill: AtomicBool,
     /// The grace is over: end what runs.
     pub(super) abandon: AtomicBool,
+    /// Kill what runs.
+    pub(super) kill: AtomicBool,
     /// How often a broker came to know the worker: one that is new, or that had forgotten it, must be told of the slots,
     /// too.
     pub(super) registrations: AtomicU64,
@@ -64,6 +67,8 @@ pub(super) struct SlotLoop {
     outputs: Vec<Output>,
     registration_seen: u64,
     no_route: bool,
+    /// When the grace of the leaving worker was over.
+    abandoned_at: Option<Moment>,
 }
 
 impl SlotLoop {
@@ -84,6 +89,7 @@ impl SlotLoop {
             outputs: Vec::new(),
             registration_seen: 0,
             no_route: true,
+            abandoned_at: None,
         })
     }
 
@@ -95,7 +101,7 @@ impl SlotLoop {
     pub(super) fn run(mut self) -> Result<(), NetError> {
         while !self.machine.has_left() {
             self.common.counters.bump(self.id().number as usize);
-            self.obey();
+            self.obey()?;
             self.receive()?;
             self.drive()?;
             let now = clock::now();
@@ -109,25 +115,35 @@ impl SlotLoop {
         Ok(())
     }
 
-    fn obey(&mut self) {
+    fn obey(&mut self) -> Result<(), NetError> {
         let now = clock::now();
         let orders = Arc::clone(&self.common.orders);
         if orders.drain.load(Ordering::Acquire) {
             self.machine.drain(now, &mut self.actions);
         }
-        if orders.kill.load(Ordering::Acquire)
-            && let Some(running) = &mut self.running
-        {
-            running.kill();
-        }
         if orders.abandon.load(Ordering::Acquire) {
-            self.machine.abandon(now, &mut self.actions);
+            self.abandon(now, orders.kill.load(Ordering::Acquire))?;
         }
         let registration = orders.registrations.load(Ordering::Acquire);
         if registration != self.registration_seen {
             self.registration_seen = registration;
             self.machine.register_again(now);
         }
+        self.perform()
+    }
+
+    /// The handler is told to end if it was not; the grace of the worker is not granted to it a second time.
+    fn abandon(&mut self, now: Moment, kill: bool) -> Result<(), NetError> {
+        let kill_by = *self.abandoned_at.get_or_insert(now) + LAST_GRACE;
+        self.machine.abandon(now, &mut self.actions);
+        self.perform()?;
+        if let Some(running) = &mut self.running {
+            running.kill_by(kill_by);
+            if kill {
+                running.kill();
+            }
+        }
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
