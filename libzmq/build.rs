@@ -67,8 +67,13 @@ fn link_stdlib_statically() {
         return;
     }
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    // A compiler that has no such file answers with the bare name.
-    let found = Command::new(compiler).arg("-print-file-name=libstdc++.a").output();
+    // "ccache g++" is two words. A compiler that has no such file answers with the bare name.
+    let mut words = compiler.split_whitespace();
+    let program = words.next().unwrap_or("c++");
+    let found = Command::new(program)
+        .args(words)
+        .arg("-print-file-name=libstdc++.a")
+        .output();
     let found = found
         .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         .unwrap_or_default();

@@ -103,9 +103,8 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     let worked = {
         let (context, stop, done) = (context.clone(), Arc::clone(&worker_stop), Arc::clone(stop));
         signals::spawn("worker", move || {
-            let worked = RuntimeDir::open(&place).map_err(Failure::from);
-            let worked = worked.and_then(|dir| Ok(worker::serve(&worker_options, &dir, &context, &stop)?));
-            report(worked, &done)
+            let worked = worker::serve(&worker_options, || RuntimeDir::open(&place), &context, &stop);
+            report(worked.map_err(Failure::from), &done)
         })
         .map_err(LocalError::Thread)?
     };

@@ -32,10 +32,9 @@ pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
 /// `zhit worker`.
 pub fn worker(options: &WorkerOptions, stop: &Stop) -> Exit {
     log();
-    let served = open(&options.place).map_err(Failure::from).and_then(|dir| {
-        let context = Context::new()?;
-        Ok(worker::serve(options, &dir, &context, stop)?)
-    });
+    let served = Context::new()
+        .map_err(Failure::from)
+        .and_then(|context| Ok(worker::serve(options, || open(&options.place), &context, stop)?));
     exit("worker", served.map(|()| Exit::Success))
 }
 

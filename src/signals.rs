@@ -7,14 +7,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::panic;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::net::Waker;
@@ -192,6 +192,16 @@ pub fn unblocked<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let result = work();
     before.thread_set_mask()?;
     result
+}
+
+/// Has the kernel keep the exit status of children, which it throws away for a process that was started with SIGCHLD
+/// ignored.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_children() -> io::Result<()> {
+    // Any handler will do; nobody looks at the flag.
+    signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// The signals that we take. Those that were ignored from the start stay so, as `nohup` and a shell's `&` want it;

@@ -20,8 +20,12 @@ pub use ffi::*;
 // Nothing names libsodium in Rust; the reference keeps it among the libraries to link.
 use libsodium_sys as _;
 
-/// Creates a context that can hold as many sockets as libzmq can at all, instead of 1,023: the `zmq` crate has no setter
-/// for `ZMQ_MAX_SOCKETS`, and it must be set before the first socket.
+/// Sockets that a context holds: a worker of the most slots (1,024) has two each, and as many again to spare. libzmq's
+/// own limit (65,535) would cost every process, the shortest client too, 0.1 ms and half a megabyte for the table.
+const SOCKETS_MAX: i32 = 4_096;
+
+/// Creates a context that can hold [`SOCKETS_MAX`] sockets instead of 1,023: the `zmq` crate has no setter for
+/// `ZMQ_MAX_SOCKETS`, and it must be set before the first socket.
 ///
 /// Returns null where libzmq's own function does, with `zmq_errno` set.
 ///
@@ -33,11 +37,9 @@ pub unsafe fn zmq_ctx_new() -> *mut c_void {
     // SAFETY: the function takes nothing and may be called at any time, from any thread.
     let context = unsafe { ffi::zmq_ctx_new() };
     if !context.is_null() {
+        // A refusal would leave the default, which serves all but very large workers; there is nobody to tell.
         // SAFETY: `context` was just created and nobody else knows it.
-        let limit = unsafe { zmq_ctx_get(context, ZMQ_SOCKET_LIMIT.cast_signed()) };
-        // A refusal would leave the default, which serves all but very large clusters; there is nobody to tell.
-        // SAFETY: as above; the limit is the largest value that libzmq accepts.
-        unsafe { zmq_ctx_set(context, ZMQ_MAX_SOCKETS.cast_signed(), limit) };
+        unsafe { zmq_ctx_set(context, ZMQ_MAX_SOCKETS.cast_signed(), SOCKETS_MAX) };
     }
     context
 }

@@ -37,8 +37,9 @@ impl Machine {
         if self.leaving {
             return self.send_full(from, &open, FullReason::Leaving, out);
         }
-        if open.resume || open.attempt > Attempt(1) {
-            // It may be held by a slot that has not registered here yet.
+        if open.resume || open.age_ms > 0 {
+            // An earlier OPEN of it may have reached this broker's predecessor, and a slot that has not registered here yet
+            // may hold it.
             if self.is_young(now) {
                 if self.early.len() < QUEUE_MAX {
                     self.early.insert(open.hit, Wish::new(now, from, &open));
@@ -149,6 +150,10 @@ impl Machine {
             // It may be held by a slot that has not registered here yet: nobody can confirm anything.
             None if self.is_young(now) => return,
             _ => {}
+        }
+        if self.waiting.get(hit).is_none() && self.is_young(now) {
+            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
+            return;
         }
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
             Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())

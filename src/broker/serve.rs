@@ -24,6 +24,9 @@ pub enum BrokerError {
     /// Another one holds the host's lock.
     #[error("a broker serves this host already: {0}; stop it first, or leave it be: one is enough")]
     Taken(String),
+    /// Rule E4: the lock's file is gone, so the lock is worth nothing.
+    #[error("the host's lock file is gone: somebody has wiped the runtime directory; start the broker again")]
+    Wiped,
     /// The runtime directory.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -67,10 +70,12 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         options.place.host,
         std::process::id()
     );
-    let served = serve_until_asked(&mut turns, options.grace, stop, &waker);
+    let served = serve_until_asked(&mut turns, options, &lock, stop, &waker);
     // Rule E3: what is ours is taken away before the lock falls.
     drop(turns);
-    Record::remove(dir)?;
+    if lock.is_still_ours() {
+        Record::remove(dir)?;
+    }
     drop(lock);
     served
 }
@@ -83,14 +88,33 @@ fn holder(dir: &RuntimeDir) -> String {
     }
 }
 
-fn serve_until_asked(turns: &mut Loop, grace: Duration, stop: &Stop, waker: &Waker) -> Result<(), BrokerError> {
+fn serve_until_asked(
+    turns: &mut Loop,
+    options: &BrokerOptions,
+    lock: &BrokerLock,
+    stop: &Stop,
+    waker: &Waker,
+) -> Result<(), BrokerError> {
+    let (interval, grace) = (options.timing.interval, options.grace);
+    let mut check_at = clock::now() + interval;
     while stop.stage() == 0 {
         turns.turn(waker)?;
+        if clock::now() >= check_at {
+            check_at = clock::now() + interval;
+            if !lock.is_still_ours() {
+                // Rule E4: another may hold the office already; this one says no further word.
+                return Err(BrokerError::Wiped);
+            }
+        }
     }
     turns.leave()?;
     let until = clock::now() + grace;
     if turns.hits() > 0 {
-        info!("leaving: {} Hits run; they have {grace:?} to finish", turns.hits());
+        info!(
+            "leaving: {} Hits run; they have {} to finish",
+            turns.hits(),
+            humantime::format_duration(grace)
+        );
     }
     while turns.hits() > 0 && clock::now() < until && stop.stage() < 2 {
         turns.turn(waker)?;

@@ -85,6 +85,11 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "ZHIT_RUNTIME_DIR",
         "where locks and sockets live, instead of /tmp/zhit-UID",
     ),
+    (
+        "ZHIT_LOG",
+        "how much broker and worker log to stderr: error, warn, info (the default), debug or trace, or a filter such as info,zhit::worker=debug",
+    ),
+    ("TMPDIR", "where client --local makes its directory, instead of /tmp"),
     ("NO_COLOR", "if set and not empty, nothing is coloured"),
 ];
 
@@ -93,7 +98,7 @@ pub const HANDLER_ENVIRONMENT: &[(&str, &str)] = &[
     ("ZHIT_HIT_ID", "key of the Hit"),
     ("ZHIT_SEQ", "number of the request within the Hit, from 1"),
     ("ZHIT_POOL", "the worker's pool"),
-    ("ZHIT_SLOT", "the slot, as w0/1"),
+    ("ZHIT_SLOT", "the slot, as w1/1"),
     ("ZHIT_HOST", "name of the host"),
     ("ZHIT_DIR", "a scratch directory that lives as long as the Hit"),
 ];
@@ -108,6 +113,10 @@ pub const FILES: &[(&str, &str)] = &[
     (
         "/tmp/zhit-UID/CLUSTER/HOST/members/",
         "one lock for each worker that is there",
+    ),
+    (
+        "/tmp/zhit-UID/CLUSTER/HOST/scratch/",
+        "the directories of running Hits ($ZHIT_DIR)",
     ),
 ];
 

@@ -26,6 +26,9 @@ use super::report;
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
 
+/// A broker that is there is reached and answers within this, so a client that may not wait still asks as long.
+const ASK_MIN: Duration = Duration::from_millis(250);
+
 /// Why a client cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -88,7 +91,7 @@ impl Client {
         let source = Source::new(options.input);
         let config = Config {
             pool: options.pool,
-            wait: options.wait,
+            wait: options.wait.max(ASK_MIN),
             ttl: options.ttl,
             timeout: options.timeout,
             timeout_slack: timing.interval,

@@ -82,9 +82,14 @@ impl Control {
     /// One turn: receives, sends what is due, then waits for something to happen, at most a quarter of an interval
     /// (rule A1). `stop` ends the wait.
     pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), NetError> {
+        self.turn_within(stop, self.interval / 4)
+    }
+
+    /// As [`turn`](Self::turn), with a shorter wait.
+    pub(super) fn turn_within(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         self.receive()?;
         self.send_due(clock::now())?;
-        self.wait(stop, self.interval / 4)
+        self.wait(stop, longest.min(self.interval / 4))
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
@@ -115,7 +120,7 @@ impl Control {
             }
             Message::Farewell => self.let_go = true,
             Message::Disconnect(reason) => {
-                if reason == Disconnect::Leaving {
+                if reason == Disconnect::Leaving && matches!(self.link, Link::Known { .. }) {
                     info!("the broker is leaving");
                 }
                 self.link = Link::Unknown {
@@ -137,7 +142,7 @@ impl Control {
             beat_at: now + self.interval,
         };
         if new {
-            self.orders.term.store(term.0, Ordering::Release);
+            self.orders.registrations.fetch_add(1, Ordering::Release);
             self.slots.iter().for_each(Waker::wake);
             let (worker, pool, slots) = (self.me.slot.worker, &self.me.pool, self.me.slots);
             info!(
@@ -155,7 +160,8 @@ impl Control {
                     at: now + self.interval,
                 };
                 self.send(&self.register())?;
-                if self.no_route && !self.announced {
+                // In its first turn the socket cannot have connected yet.
+                if self.no_route && !self.announced && self.beat > 1 {
                     info!("no broker on this host yet; start one: zhit broker");
                     self.announced = true;
                 }
@@ -217,6 +223,12 @@ impl Control {
     pub(super) fn abandon(&self) {
         self.orders.abandon.store(true, Ordering::Release);
         self.slots.iter().for_each(Waker::wake);
+    }
+
+    /// There is no time left: slots kill what they run.
+    pub(super) fn kill(&self) {
+        self.orders.kill.store(true, Ordering::Release);
+        self.abandon();
     }
 
     /// Says goodbye for the whole worker and waits a moment to be let go.

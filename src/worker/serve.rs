@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -12,7 +13,6 @@ use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{Handler, WorkerOptions};
 use crate::protocol::ids::SlotId;
-use crate::protocol::time::Moment;
 use crate::runtime::{Member, RuntimeDir, RuntimeError};
 use crate::signals::{self, Stop};
 
@@ -20,6 +20,9 @@ use super::control::Control;
 use super::handler::Spec;
 use super::lease::Identity;
 use super::slot::{Common, Orders, SlotLoop};
+
+/// How long a worker that is to stop now waits for its slots to kill what they run; the process has 200 ms in all.
+const KILL_WAIT: Duration = Duration::from_millis(100);
 
 /// Why a worker does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +36,6 @@ pub enum WorkerError {
     /// Its loop counters.
     #[error(transparent)]
     Map(#[from] MappedError),
-    /// Rule A5: its entry is gone and cannot be had again.
-    #[error("the entry of {0} in the runtime directory is gone; its Hits were finished; start the worker again")]
-    Absent(String),
     /// The system has no room for another thread.
     #[error("cannot start a slot's thread: {0}; lower --slots or raise the limit of processes (ulimit -u)")]
     Thread(io::Error),
@@ -56,67 +56,31 @@ impl Slots {
     }
 }
 
-/// Serves until `stop` says so.
+/// Serves until `stop` says so. `open` opens the host's runtime directory, again whenever the worker's entry in it is
+/// gone: then the worker finishes what it runs, and enters as a new one (rule A5).
 ///
 /// # Errors
 /// [`WorkerError`] when it cannot begin, or cannot go on.
-pub fn serve(options: &WorkerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), WorkerError> {
+pub fn serve(
+    options: &WorkerOptions,
+    open: impl Fn() -> Result<RuntimeDir, RuntimeError>,
+    context: &Context,
+    stop: &Stop,
+) -> Result<(), WorkerError> {
     raise_descriptor_limit();
+    signals::keep_children().map_err(WorkerError::Thread)?;
     let woken = Waker::new()?;
     stop.register(&woken);
-    let member = Member::enter(dir)?;
-    let counters = Arc::new(Counters::create(
-        dir,
-        &dir.member_beat(member.id()),
-        1 + options.slots as usize,
-    )?);
-    let me = |number| Identity {
-        slot: SlotId {
-            worker: member.id(),
-            number,
-        },
-        incarnation: member.incarnation(),
-        pid: std::process::id(),
-        pool: options.pool.clone(),
-        slots: options.slots,
-    };
-    let orders = Arc::new(Orders::default());
-    let common = Arc::new(Common {
-        spec: spec(&options.handler),
-        grace: options.grace,
-        interval: options.timing.interval,
-        liveness: options.timing.liveness,
-        runtime_dir: dir.path().to_owned(),
-        broker_socket: dir.broker_socket(),
-        counters: Arc::clone(&counters),
-        orders: Arc::clone(&orders),
-    });
-    let mut wakers = Vec::new();
-    let mut slots = Slots {
-        threads: Vec::new(),
-        failed: Arc::default(),
-    };
-    for number in 1..=options.slots {
-        let waker = Waker::new()?;
-        let slot = SlotLoop::new(me(number), Arc::clone(&common), context, waker.clone())?;
-        wakers.push(waker);
-        slots
-            .threads
-            .push(start(slot, number, woken.clone(), Arc::clone(&slots.failed))?);
+    loop {
+        let dir = open()?;
+        let member = Member::enter(&dir)?;
+        let ended = Serving::start(options, &dir, &member, context, woken.clone())?.run(stop)?;
+        member.leave();
+        match ended {
+            Ended::Asked => return Ok(()),
+            Ended::Absent => warn!("entering anew"),
+        }
     }
-    let timing = (options.timing.interval, options.timing.liveness);
-    let socket = dir.broker_socket();
-    let control = Control::new(me(0), timing, (context, &socket), orders, wakers, counters)?;
-    let served = Serving {
-        options,
-        member: &member,
-        control,
-        slots,
-        woken,
-    }
-    .run(stop);
-    member.leave();
-    served
 }
 
 fn start(slot: SlotLoop, number: u32, done: Waker, failed: Arc<AtomicU32>) -> Result<JoinHandle<()>, WorkerError> {
@@ -138,6 +102,15 @@ fn spec(handler: &Handler) -> Spec {
     }
 }
 
+/// Why a worker stopped serving.
+enum Ended {
+    /// It was asked to.
+    Asked,
+    /// Its entry in the runtime directory is gone.
+    Absent,
+}
+
+/// One presence: from entering the members to leaving them.
 struct Serving<'a> {
     options: &'a WorkerOptions,
     member: &'a Member,
@@ -146,8 +119,52 @@ struct Serving<'a> {
     woken: Waker,
 }
 
-impl Serving<'_> {
-    fn run(mut self, stop: &Stop) -> Result<(), WorkerError> {
+impl<'a> Serving<'a> {
+    /// Starts the slots' threads.
+    fn start(
+        options: &'a WorkerOptions,
+        dir: &RuntimeDir,
+        member: &'a Member,
+        context: &Context,
+        woken: Waker,
+    ) -> Result<Self, WorkerError> {
+        let count = 1 + options.slots as usize;
+        let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), count)?);
+        let orders = Arc::new(Orders::default());
+        let common = Arc::new(Common {
+            spec: spec(&options.handler),
+            grace: options.grace,
+            interval: options.timing.interval,
+            liveness: options.timing.liveness,
+            runtime_dir: dir.path().to_owned(),
+            broker_socket: dir.broker_socket(),
+            counters: Arc::clone(&counters),
+            orders: Arc::clone(&orders),
+        });
+        let (mut wakers, mut threads) = (Vec::new(), Vec::new());
+        let failed = Arc::default();
+        for number in 1..=options.slots {
+            let waker = Waker::new()?;
+            let me = identity(options, member, number);
+            let slot = SlotLoop::new(me, Arc::clone(&common), context, waker.clone())?;
+            wakers.push(waker);
+            threads.push(start(slot, number, woken.clone(), Arc::clone(&failed))?);
+        }
+        let timing = (options.timing.interval, options.timing.liveness);
+        let socket = dir.broker_socket();
+        let me = identity(options, member, 0);
+        let control = Control::new(me, timing, (context, &socket), orders, wakers, counters)?;
+        let slots = Slots { threads, failed };
+        Ok(Self {
+            options,
+            member,
+            control,
+            slots,
+            woken,
+        })
+    }
+
+    fn run(mut self, stop: &Stop) -> Result<Ended, WorkerError> {
         let interval = self.options.timing.interval;
         let mut check_at = clock::now() + interval;
         let mut absent = false;
@@ -159,14 +176,16 @@ impl Serving<'_> {
             }
         }
         if absent {
-            error!("the entry of {} is gone; leaving", self.member.id());
+            error!(
+                "the entry of {} in the runtime directory is gone; finishing what runs",
+                self.member.id()
+            );
         }
         self.drain(stop)?;
-        let failed = self.slots.failed.load(Ordering::Acquire);
-        match (failed, absent) {
-            (0, false) => Ok(()),
-            (0, true) => Err(WorkerError::Absent(self.member.id().to_string())),
-            (failed, _) => Err(WorkerError::Slots(failed)),
+        match self.slots.failed.load(Ordering::Acquire) {
+            0 if stop.stage() == 0 => Ok(Ended::Absent),
+            0 => Ok(Ended::Asked),
+            failed => Err(WorkerError::Slots(failed)),
         }
     }
 
@@ -174,17 +193,49 @@ impl Serving<'_> {
     fn drain(&mut self, stop: &Stop) -> Result<(), WorkerError> {
         self.control.drain()?;
         let until = clock::now() + self.options.grace;
-        info!("leaving; what runs has {:?} to finish", self.options.grace);
-        let mut abandoned_at: Option<Moment> = None;
+        info!(
+            "leaving; what runs has {} to finish",
+            humantime::format_duration(self.options.grace)
+        );
+        let mut abandoned = false;
         while !self.slots.have_ended() && stop.stage() < 2 {
             self.control.turn(&self.woken)?;
-            if abandoned_at.is_none() && clock::now() >= until {
+            if !abandoned && clock::now() >= until {
                 warn!("the grace is over; what still runs is ended");
-                abandoned_at = Some(clock::now());
+                abandoned = true;
                 self.control.abandon();
             }
         }
+        if !self.slots.have_ended() {
+            self.kill()?;
+        }
         self.control.say_goodbye(&self.woken)?;
         Ok(())
+    }
+
+    /// Stop now: what runs is killed, and its files are taken away.
+    fn kill(&mut self) -> Result<(), WorkerError> {
+        self.control.kill();
+        let until = clock::now() + KILL_WAIT;
+        loop {
+            let left = until.since(clock::now());
+            if left.is_zero() || self.slots.have_ended() {
+                return Ok(());
+            }
+            self.control.turn_within(&self.woken, left)?;
+        }
+    }
+}
+
+fn identity(options: &WorkerOptions, member: &Member, number: u32) -> Identity {
+    Identity {
+        slot: SlotId {
+            worker: member.id(),
+            number,
+        },
+        incarnation: member.incarnation(),
+        pid: std::process::id(),
+        pool: options.pool.clone(),
+        slots: options.slots,
     }
 }

@@ -16,7 +16,7 @@ use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
 use crate::protocol::status::Status;
-use crate::protocol::time::earliest;
+use crate::protocol::time::{Moment, earliest};
 
 use super::handler::{Output, RequestContext, Running, Spec};
 use super::lease::{Action, Identity, Slot};
@@ -25,6 +25,9 @@ use super::scratch::Scratch;
 /// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
 const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
 
+/// From SIGTERM to SIGKILL for a handler that has had the whole grace of a leaving worker to finish.
+const LAST_GRACE: Duration = Duration::from_millis(500);
+
 /// What the control thread tells its slots; a slot looks at it when woken, and each turn.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
@@ -32,8 +35,11 @@ pub(super) struct Orders {
     pub(super) drain: AtomicBool,
     /// The grace is over: end what runs.
     pub(super) abandon: AtomicBool,
-    /// Term of the broker that knows the worker; another one must be told of the slots anew.
-    pub(super) term: AtomicU64,
+    /// Kill what runs.
+    pub(super) kill: AtomicBool,
+    /// How often a broker came to know the worker: one that is new, or that had forgotten it, must be told of the slots,
+    /// too.
+    pub(super) registrations: AtomicU64,
 }
 
 /// What every slot of a worker shares.
@@ -59,8 +65,10 @@ pub(super) struct SlotLoop {
     scratch: Option<Scratch>,
     actions: Vec<Action>,
     outputs: Vec<Output>,
-    term_told: u64,
+    registration_seen: u64,
     no_route: bool,
+    /// When the grace of the leaving worker was over.
+    abandoned_at: Option<Moment>,
 }
 
 impl SlotLoop {
@@ -79,8 +87,9 @@ impl SlotLoop {
             scratch: None,
             actions: Vec::new(),
             outputs: Vec::new(),
-            term_told: 0,
+            registration_seen: 0,
             no_route: true,
+            abandoned_at: None,
         })
     }
 
@@ -92,7 +101,7 @@ impl SlotLoop {
     pub(super) fn run(mut self) -> Result<(), NetError> {
         while !self.machine.has_left() {
             self.common.counters.bump(self.id().number as usize);
-            self.obey();
+            self.obey()?;
             self.receive()?;
             self.drive()?;
             let now = clock::now();
@@ -106,20 +115,35 @@ impl SlotLoop {
         Ok(())
     }
 
-    fn obey(&mut self) {
+    fn obey(&mut self) -> Result<(), NetError> {
         let now = clock::now();
         let orders = Arc::clone(&self.common.orders);
         if orders.drain.load(Ordering::Acquire) {
             self.machine.drain(now, &mut self.actions);
         }
         if orders.abandon.load(Ordering::Acquire) {
-            self.machine.abandon(now, &mut self.actions);
+            self.abandon(now, orders.kill.load(Ordering::Acquire))?;
         }
-        let term = orders.term.load(Ordering::Acquire);
-        if term != self.term_told {
-            self.term_told = term;
+        let registration = orders.registrations.load(Ordering::Acquire);
+        if registration != self.registration_seen {
+            self.registration_seen = registration;
             self.machine.register_again(now);
         }
+        self.perform()
+    }
+
+    /// The handler is told to end if it was not; the grace of the worker is not granted to it a second time.
+    fn abandon(&mut self, now: Moment, kill: bool) -> Result<(), NetError> {
+        let kill_by = *self.abandoned_at.get_or_insert(now) + LAST_GRACE;
+        self.machine.abandon(now, &mut self.actions);
+        self.perform()?;
+        if let Some(running) = &mut self.running {
+            running.kill_by(kill_by);
+            if kill {
+                running.kill();
+            }
+        }
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
@@ -262,6 +286,11 @@ impl SlotLoop {
             poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
         }
         let ready = poll.wait(Some(timeout))?;
+        if ready.is_empty() && self.machine.serving().is_some() && !self.dealer.has_route() {
+            // Rule A4: no client can be heard, so none is judged silent.
+            self.no_route = true;
+            self.machine.on_no_route(clock::now());
+        }
         if ready.readable(waker) {
             self.waker.drain();
         }

@@ -195,6 +195,13 @@ impl Running {
         }
     }
 
+    /// Kills a handler that was told to end and has not by then, even if its grace is longer.
+    pub fn kill_by(&mut self, at: Moment) {
+        if let Kind::Process(process) = &mut self.0 {
+            process.kill_by(at);
+        }
+    }
+
     /// Kills the handler's process group. It ends as cancelled, unless it was being stopped for another reason; output
     /// for which there is no room is lost.
     pub fn kill(&mut self) {

@@ -191,6 +191,12 @@ impl Process {
         }
     }
 
+    pub(super) fn kill_by(&mut self, at: Moment) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.kill_at = stopping.kill_at.min(at);
+        }
+    }
+
     pub(super) fn kill(&mut self) {
         if matches!(self.phase, Phase::Ended) {
             return;

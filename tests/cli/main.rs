@@ -1,0 +1,10 @@
+//! What a person at a shell sees of zhit: replies, bytes, messages, exit codes. Real processes throughout.
+
+#[path = "../support/cluster.rs"]
+mod cluster;
+
+mod bytes;
+mod codes;
+mod directory;
+mod slots;
+mod waiting;
