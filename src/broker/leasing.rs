@@ -56,9 +56,10 @@ impl Machine {
 
     fn lease_or_queue(&mut self, now: Moment, from: Peer, open: Open, out: &mut Vec<Action>) {
         let liveness = self.liveness();
-        let slot = match broken(Rule::DoubleLease) {
-            true => self.registry.any_slot(&open.pool),
-            false => self.registry.take_idle(now, &open.pool, liveness),
+        let slot = if broken(Rule::DoubleLease) {
+            self.registry.any_slot(&open.pool)
+        } else {
+            self.registry.take_idle(now, &open.pool, liveness)
         };
         if let Some(slot) = slot {
             return self.lease(now, slot, from, open, out);
@@ -147,13 +148,9 @@ impl Machine {
         }
         match self.waiting.get(hit) {
             Some(wish) if wish.open.attempt > attempt => return,
-            // It may be held by a slot that has not registered here yet: nobody can confirm anything.
+            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
             None if self.is_young(now) => return,
             _ => {}
-        }
-        if self.waiting.get(hit).is_none() && self.is_young(now) {
-            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
-            return;
         }
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
             Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())
@@ -187,7 +184,9 @@ impl Machine {
             .filter(|(_, leased)| now.since(leased.asked_at) >= interval)
             .map(|(hit, _)| *hit)
             .collect();
-        silent.into_iter().for_each(|hit| self.ask_again(now, hit, out));
+        for hit in silent {
+            self.ask_again(now, hit, out);
+        }
     }
 
     pub(super) fn on_declined(&mut self, now: Moment, from: Peer, declined: &Declined, out: &mut Vec<Action>) {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A pipe that polls writable takes this much without blocking (PIPE_BUF).
+/// A pipe that polls writable takes this much without blocking (`PIPE_BUF`).
 const AT_ONCE_BYTES_MAX: usize = 4096;
 
 /// Longest line; what was dropped before it is told within the rest.
