@@ -147,13 +147,9 @@ impl Machine {
         }
         match self.waiting.get(hit) {
             Some(wish) if wish.open.attempt > attempt => return,
-            // It may be held by a slot that has not registered here yet: nobody can confirm anything.
+            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
             None if self.is_young(now) => return,
             _ => {}
-        }
-        if self.waiting.get(hit).is_none() && self.is_young(now) {
-            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
-            return;
         }
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
             Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())
