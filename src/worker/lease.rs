@@ -190,6 +190,8 @@ impl Slot {
             hit.heard(now);
         }
         self.register_at = self.register_at.min(now + self.interval);
+        // Nobody is there to let a leaving slot go, nor to be told how its Hit ended.
+        self.left |= self.goodbye_at.is_some() && self.unreleased.is_none();
     }
 
     /// The next bytes for the running handler, if there are any. What it is given counts as taken once

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zhit::broker::machine as broker;
 use zhit::client::hit::Hit;
-use zhit::protocol::limits::INTERVAL;
+use zhit::protocol::limits::{INTERVAL, MESSAGE_COST_BYTES, WINDOW_BYTES};
 use zhit::protocol::{Message, Moment, Status};
 use zhit::worker::lease::{Action, Slot};
 
@@ -73,6 +73,10 @@ impl World {
         machine.flush(now, &mut out);
         client.outcome = machine.outcome().cloned();
         let (outcome, step_at) = (client.outcome.clone(), client.step_at);
+        let held = machine.held();
+        if self.is_sample() {
+            within_window(held, || format!("client {index}"))?;
+        }
         for message in out {
             if !self.send_to_broker(Node::Client(index), &message)?
                 && let Some(machine) = &mut self.clients[index].machine
@@ -111,6 +115,9 @@ impl World {
             }
         }
         let slot = &self.slots[index];
+        if self.is_sample() {
+            within_window(slot.machine.held(), || format!("slot {index}"))?;
+        }
         let (serving, deadline, left) = (
             slot.machine.serving(),
             slot.machine.next_deadline(),
@@ -398,6 +405,15 @@ impl World {
             self.push(self.now + Duration::from_millis(5), Event::WorkerDies(worker));
         }
     }
+}
+
+/// What a machine holds: pieces and bytes that wait for their reader, bytes kept for repetition.
+fn within_window((pieces, waiting, kept): (usize, u64, usize), who: impl FnOnce() -> String) -> Verdict {
+    let messages = WINDOW_BYTES / MESSAGE_COST_BYTES;
+    let holds = pieces as u64 <= messages + waiting && waiting.max(kept as u64) <= WINDOW_BYTES;
+    hold(holds, "S2: what is held fits the window", || {
+        format!("{}: {pieces} pieces, {waiting} bytes wait, {kept} are kept", who())
+    })
 }
 
 fn slot_is_empty(slot: &SlotNode) -> bool {

@@ -83,6 +83,22 @@ pub(crate) struct Stall {
     pub(crate) by: Duration,
 }
 
+/// A process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    Broker,
+    Worker(usize),
+    Client(usize),
+}
+
+/// A time in which a process stands still.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freeze {
+    pub(crate) process: Process,
+    pub(crate) from: Moment,
+    pub(crate) until: Moment,
+}
+
 /// What a seed means.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -94,6 +110,7 @@ pub(crate) struct Plan {
     pub(crate) clients: Vec<ClientPlan>,
     pub(crate) cuts: Vec<Cut>,
     pub(crate) stalls: Vec<Stall>,
+    pub(crate) freezes: Vec<Freeze>,
     /// Connections that break and come back under another name.
     pub(crate) reconnects: Vec<(Moment, bool, usize)>,
     /// When the broker dies, and how long until the next one serves.
@@ -156,6 +173,7 @@ impl Plan {
                 reconnects.push((at(&mut rng, 100, 8000), client, index));
             }
         }
+        let freezes = plan_freezes(&mut rng, workers.len(), clients.len(), heals_at);
         Self {
             seed,
             network,
@@ -164,6 +182,7 @@ impl Plan {
             clients,
             cuts,
             stalls,
+            freezes,
             reconnects,
             broker_deaths,
         }
@@ -180,16 +199,32 @@ impl Plan {
             .iter()
             .all(|percent| *percent <= 0.0);
         let kept = |worker: &WorkerPlan| worker.dies_at.is_none() && worker.drains_at.is_none();
-        let spared = !self.cuts.iter().any(|cut| !cut.client || cut.index == client)
-            && !self.stalls.iter().any(|stall| stall.client == client)
-            && !self
-                .reconnects
-                .iter()
-                .any(|(_, is_client, index)| !is_client || *index == client);
+        let cut = self.cuts.iter().any(|cut| !cut.client || cut.index == client);
+        let stalled = self.stalls.iter().any(|stall| stall.client == client);
+        let moved = |(_, is_client, index): &(_, bool, usize)| !is_client || *index == client;
+        let frozen = |freeze: &Freeze| match freeze.process {
+            Process::Client(index) => index == client,
+            Process::Broker | Process::Worker(_) => true,
+        };
+        let spared = !cut && !stalled && !self.reconnects.iter().any(moved) && !self.freezes.iter().any(frozen);
         let alone = self.clients.iter().filter(|other| other.hit == own.hit).count() == 1;
         let late = own.starts_at > self.heals_at;
         (calm || late) && spared && alone && self.workers.iter().all(kept)
     }
+}
+
+fn plan_freezes(rng: &mut Rng, workers: usize, clients: usize, heals_at: Moment) -> Vec<Freeze> {
+    let clients = (0..clients).map(|index| (4.0, Process::Client(index)));
+    let workers = (0..workers).map(|index| (5.0, Process::Worker(index)));
+    let mut freezes = Vec::new();
+    for (percent, process) in clients.chain(workers).chain([(5.0, Process::Broker)]) {
+        if rng.chance(percent) {
+            let from = at(rng, 100, 8000);
+            let until = (from + rng.millis(100..12_000)).min(heals_at);
+            freezes.push(Freeze { process, from, until });
+        }
+    }
+    freezes
 }
 
 fn plan_network(rng: &mut Rng) -> Network {

@@ -14,7 +14,7 @@ use crate::credit::Credit;
 use crate::invariants::{Books, Broken, Verdict, hold};
 use crate::network::Links;
 use crate::nodes::{Alarm, BrokerNode, ClientNode, SlotNode, WorkerNode};
-use crate::plan::Plan;
+use crate::plan::{Plan, Process};
 use crate::rng::{Rng, mix};
 use crate::trace::{Trace, message_text, number_of};
 
@@ -298,7 +298,16 @@ impl World {
         self.trace.note(self.now, [made, 0], words);
     }
 
+    /// Checks that cost time are made now and then.
+    pub(crate) const fn is_sample(&self) -> bool {
+        self.made.is_multiple_of(16)
+    }
+
     fn on_event(&mut self, event: Event) -> Verdict {
+        if let Some(until) = self.frozen_until(&event) {
+            self.put_off(until, event);
+            return Ok(());
+        }
         match event {
             Event::ToBroker { from, life, frames } => {
                 self.landed(&frames);
@@ -311,6 +320,52 @@ impl World {
             Event::Tick(node) => self.on_tick(node),
             Event::Step(node) => self.on_step(node),
             fault => self.on_fault(fault),
+        }
+    }
+
+    /// Until when the process stands still that this happens to.
+    fn frozen_until(&self, event: &Event) -> Option<Moment> {
+        let node = match event {
+            Event::ToBroker { .. } => Node::Broker,
+            Event::ToPeer { to, .. } => self.addresses[*to as usize - 1],
+            Event::Tick(node) | Event::Step(node) => *node,
+            _ => return None,
+        };
+        let process = match node {
+            Node::Broker => Process::Broker,
+            Node::Control(index) => Process::Worker(index),
+            Node::Slot(index) => Process::Worker(self.slots[index].worker),
+            Node::Client(index) => Process::Client(index),
+        };
+        let now = self.now;
+        let mut freezes = self.plan.freezes.iter();
+        let freeze = freezes.find(|freeze| freeze.process == process && freeze.from <= now && now < freeze.until)?;
+        Some(freeze.until)
+    }
+
+    /// It happens when the process goes on: messages first, then what its clock says (rule A3).
+    fn put_off(&mut self, until: Moment, event: Event) {
+        let (now, later) = (self.now, until + Duration::from_micros(1));
+        match event {
+            Event::Tick(node) => {
+                if let Some(alarm) = self.alarm(node).filter(|alarm| alarm.at == Some(now)) {
+                    alarm.at = Some(later);
+                    self.push(later, event);
+                }
+            }
+            Event::Step(node) => {
+                let step_at = match node {
+                    Node::Slot(index) => &mut self.slots[index].step_at,
+                    Node::Client(index) => &mut self.clients[index].step_at,
+                    Node::Control(index) => &mut self.workers[index].beat_at,
+                    Node::Broker => return,
+                };
+                if *step_at == Some(now) {
+                    *step_at = Some(later);
+                    self.push(later, event);
+                }
+            }
+            message => self.push(until, message),
         }
     }
 

@@ -26,7 +26,11 @@ impl Hit {
         if self.ask_at > now {
             return;
         }
-        if self.slot.is_none() && self.sent_at.is_some() && now.since(self.unleased_at) >= self.config.ttl {
+        if self.client == 0
+            && self.slot.is_none()
+            && self.sent_at.is_some()
+            && now.since(self.unleased_at) >= self.config.ttl
+        {
             // Rule O5: no journal is sure to remember the key any longer.
             return self.end(Outcome::Lost(Lost::Unconfirmed));
         }
