@@ -37,9 +37,13 @@ impl Machine {
         if self.leaving {
             return self.send_full(from, &open, FullReason::Leaving, out);
         }
-        if open.resume || open.attempt > Attempt(1) {
-            // It may be held by a slot that has not registered here yet.
+        if open.resume || open.age_ms > 0 {
+            // An earlier OPEN of it may have reached this broker's predecessor, and a slot that has not registered here yet
+            // may hold it.
             if self.is_young(now) {
+                if self.early.len() < QUEUE_MAX {
+                    self.early.insert(open.hit, Wish::new(now, from, &open));
+                }
                 return;
             }
             if open.resume {
@@ -94,7 +98,7 @@ impl Machine {
     }
 
     /// An OPEN of a Hit that is leased already: its slot answers, with what it has.
-    fn open_leased(&mut self, now: Moment, from: Peer, mut open: Open, out: &mut Vec<Action>) {
+    pub(super) fn open_leased(&mut self, now: Moment, from: Peer, mut open: Open, out: &mut Vec<Action>) {
         let Some(leased) = self.leases.get_mut(&open.hit) else {
             return;
         };
@@ -141,7 +145,14 @@ impl Machine {
         if let Some(Past::Ended(reason)) = self.memory.get(hit) {
             return out.push(Action::Send(from, closed(hit, Attach(1), reason, "")));
         }
-        if self.waiting.get(hit).is_some_and(|wish| wish.open.attempt > attempt) {
+        match self.waiting.get(hit) {
+            Some(wish) if wish.open.attempt > attempt => return,
+            // It may be held by a slot that has not registered here yet: nobody can confirm anything.
+            None if self.is_young(now) => return,
+            _ => {}
+        }
+        if self.waiting.get(hit).is_none() && self.is_young(now) {
+            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
             return;
         }
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {

@@ -4,17 +4,18 @@
 //! message of a Hit to which connection it goes. All of it is soft state: a new broker learns it from REGISTERs, and
 //! clients repeat their OPENs. docs/protocol.md sections 6 and 8.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::protocol::frame::{Command, Head};
-use crate::protocol::ids::{DirId, Incarnation, Peer, Term, WorkerId};
+use crate::protocol::ids::{DirId, HitKey, Incarnation, Peer, Term, WorkerId};
 use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message};
 use crate::protocol::time::Moment;
 
 use super::answers::closed;
 use super::leases::Leases;
 use super::registry::Registry;
-use super::waiting::{Memory, Past, Waiting};
+use super::waiting::{Memory, Past, Waiting, Wish};
 
 /// What does not change while a broker serves.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Machine {
     pub(super) leases: Leases,
     pub(super) waiting: Waiting,
     pub(super) memory: Memory,
+    /// OPENs of Hits that may be served already, while slots may not have registered yet.
+    pub(super) early: BTreeMap<HitKey, Wish>,
     pub(super) leaving: bool,
     pub(super) beat: u64,
     tick_at: Moment,
@@ -69,6 +72,7 @@ impl Machine {
             leases: Leases::new(),
             waiting: Waiting::default(),
             memory: Memory::default(),
+            early: BTreeMap::new(),
             leaving: false,
             beat: 0,
             tick_at: now + config.interval,
@@ -190,6 +194,10 @@ impl Machine {
         // A worker whose process cannot be watched from here is dead when it is silent; others die by their pidfd.
         for id in gone.map(|(id, _)| id).collect::<Vec<_>>() {
             self.bury(now, id, ClosedReason::WorkerDied, out);
+        }
+        if !self.is_young(now) {
+            // Their clients repeat them.
+            self.early.clear();
         }
         self.ask_unanswered(now, out);
         for pool in self.waiting.pools() {

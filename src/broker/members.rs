@@ -1,7 +1,7 @@
 //! Workers and slots that come, say what they do, and go. Part of the broker's pure machine.
 
 use crate::protocol::ids::{HitKey, Incarnation, Peer, WorkerId};
-use crate::protocol::limits::REGISTERED_MAX;
+use crate::protocol::limits::{REGISTERED_MAX, TTL};
 use crate::protocol::message::{ClosedReason, Disconnect, Goodbye, Heartbeat, Message, Register, Registered};
 use crate::protocol::time::Moment;
 
@@ -81,7 +81,8 @@ impl Machine {
             // Another slot serves it: this one spoke of an earlier time.
             return;
         }
-        let ttl = self.liveness();
+        // A slot does not say its Hit's ttl; the usual one is long enough to remember the key by.
+        let ttl = self.liveness().max(TTL);
         let mut found = Leased::found(now, from, ttl);
         if let Some(old) = self.leases.remove(&hit) {
             self.free_slot(now, old.slot, hit, out);
@@ -94,7 +95,11 @@ impl Machine {
             self.registry.occupy(from, hit);
         }
         self.leases.insert(hit, found);
-        self.ask_again(now, hit, out);
+        match self.early.remove(&hit) {
+            // Its client has asked for it already.
+            Some(wish) => self.open_leased(now, wish.client, wish.open, out),
+            None => self.ask_again(now, hit, out),
+        }
     }
 
     pub(super) fn on_heartbeat(&mut self, now: Moment, from: Peer, heartbeat: &Heartbeat, out: &mut Vec<Action>) {

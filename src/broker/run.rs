@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -18,11 +19,15 @@ use crate::protocol::Message;
 use crate::protocol::frame::{Frames, Head};
 use crate::protocol::ids::{Incarnation, Peer, WorkerId};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::time::Moment;
 
 use super::machine::{Action, Config, Machine};
 
 /// Ends of processes that one turn takes.
 const ENDS_PER_TURN_MAX: usize = 64;
+
+/// What a worker sent before it died is taken before its death: libzmq reads its connection meanwhile.
+const LAST_WORDS: Duration = Duration::from_millis(10);
 
 /// Why the broker's loop ends before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +101,8 @@ pub(super) struct Loop {
     counters: Counters,
     timing: Timing,
     actions: Vec<Action>,
+    /// A worker's process has ended; when that is taken as its death.
+    bury_at: Option<Moment>,
 }
 
 impl Loop {
@@ -117,6 +124,7 @@ impl Loop {
             counters,
             timing,
             actions: Vec::new(),
+            bury_at: None,
         })
     }
 
@@ -141,13 +149,22 @@ impl Loop {
     pub(super) fn turn(&mut self, stop: &Waker) -> Result<(), LoopError> {
         self.counters.bump(0);
         self.machine.beat();
+        let mut drained = false;
         for _ in 0..MESSAGES_PER_TURN_MAX {
             let Some((peer, received)) = self.router.recv()? else {
+                drained = true;
                 break;
             };
             match (peer, received) {
                 (Some(peer), Received::Frames(frames)) => self.on_frames(peer, frames)?,
                 (peer, received) => debug!(?peer, ?received, "dropped what is no message"),
+            }
+        }
+        if drained && self.bury_at.is_some_and(|at| at <= clock::now()) {
+            self.bury_at = None;
+            for (worker, incarnation) in self.watch.ended() {
+                self.machine
+                    .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
             }
         }
         self.machine.on_tick(clock::now(), &mut self.actions);
@@ -200,21 +217,20 @@ impl Loop {
 
     fn wait(&mut self, stop: &Waker) -> Result<(), LoopError> {
         let longest = self.timing.interval / 4;
-        let timeout = self.machine.next_deadline().since(clock::now()).min(longest);
+        let deadline = self
+            .bury_at
+            .map_or(self.machine.next_deadline(), |at| at.min(self.machine.next_deadline()));
+        let timeout = deadline.since(clock::now()).min(longest);
         let mut poll = Poll::new();
         poll.socket(&self.router, Interest::READ);
         let stopped = poll.fd(stop, Interest::READ);
-        let ended = poll.fd(&self.watch.epoll, Interest::READ);
+        let ended = poll.fd(&self.watch.epoll, Interest::READ.when(self.bury_at.is_none()));
         let ready = poll.wait(Some(timeout))?;
         if ready.readable(stopped) {
             stop.drain();
         }
-        if ready.readable(ended) {
-            for (worker, incarnation) in self.watch.ended() {
-                self.machine
-                    .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
-            }
-            self.perform()?;
+        if ready.readable(ended) && self.bury_at.is_none() {
+            self.bury_at = Some(clock::now() + LAST_WORDS);
         }
         Ok(())
     }

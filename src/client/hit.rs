@@ -131,6 +131,10 @@ pub struct Hit {
     started_at: Moment,
     /// When the first OPEN left, if one did.
     sent_at: Option<Moment>,
+    /// When the first OPEN left since a broker last said FULL: from then on some broker may have leased.
+    open_since: Option<Moment>,
+    /// When a broker last said that nothing is leased, or else when the first OPEN left (rule O5).
+    unleased_at: Moment,
     /// How many OPENs left.
     asked: u32,
     /// When to send the next OPEN, ATTACH or WITHDRAW.
@@ -168,6 +172,8 @@ impl Hit {
             attempt: Attempt(0),
             started_at: now,
             sent_at: None,
+            open_since: None,
+            unleased_at: now,
             asked: 0,
             ask_at: now,
             keep_alive_at: now + config.interval,
@@ -234,6 +240,12 @@ impl Hit {
         self.config.interval * self.config.liveness
     }
 
+    /// How long a WITHDRAW may stay unanswered: a new broker confirms nothing for a liveness, until the slots have told
+    /// it what they serve.
+    fn confirmation(&self) -> Duration {
+        self.liveness() * 2
+    }
+
     // What the client's reader of requests and writer of replies do.
 
     /// How many bytes of the current request may be written now; `None` if not even an empty one may begin.
@@ -259,6 +271,11 @@ impl Hit {
             self.keep_alive_at = self.keep_alive_at.min(now + self.config.interval);
         }
         self.requests.write(Channel::Body, bytes, end.then_some(Status::Ok));
+    }
+
+    /// Whether every request was written.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// No further request will come.
@@ -389,6 +406,11 @@ impl Hit {
             self.slot = Some((opened.host.clone(), opened.slot));
             self.dir = opened.dir;
             if self.client != 0 {
+                if opened.first_seq == 0 {
+                    return self.end(Outcome::Lost(Lost::Violation(
+                        "its first request has number 0".to_owned(),
+                    )));
+                }
                 self.requests = Sender::new(opened.first_seq, opened.ack.limit);
                 self.replies = Receiver::new(opened.first_seq, WINDOW_BYTES, false);
                 self.answered = opened.first_seq - 1;
@@ -470,6 +492,7 @@ impl Hit {
 
     fn on_queued(&mut self, now: Moment, queued: &Queued) {
         self.heard(now);
+        self.unleased_at = now;
         if queued.attempt == self.attempt && self.phase == Phase::Opening {
             self.phase = Phase::Waiting;
         }
@@ -486,6 +509,7 @@ impl Hit {
         if full.attempt != self.attempt || self.is_open() {
             return;
         }
+        (self.open_since, self.unleased_at) = (None, now);
         self.no_slot = NoSlot::Refused(full.reason);
         if matches!(self.phase, Phase::Withdrawing { .. }) {
             return self.end(Outcome::NoSlot(self.no_slot.clone()));
@@ -514,6 +538,7 @@ impl Hit {
             if self.asked == 0 {
                 // Nobody has heard of this Hit: the next OPEN is the first.
                 self.sent_at = None;
+                self.open_since = None;
                 self.attempt = Attempt(0);
                 self.requests.rewind();
             }
@@ -573,10 +598,18 @@ impl Hit {
         if self.ask_at > now {
             return;
         }
+        if self.slot.is_none() && self.sent_at.is_some() && now.since(self.unleased_at) >= self.config.ttl {
+            // Rule O5: no journal is sure to remember the key any longer.
+            return self.end(Outcome::Lost(Lost::Unconfirmed));
+        }
         self.ask_at = now + self.config.interval;
         let first = self.sent_at.is_none();
         self.asked = self.asked.saturating_add(1);
-        let sent_at = *self.sent_at.get_or_insert(now);
+        self.sent_at.get_or_insert(now);
+        if first {
+            self.unleased_at = now;
+        }
+        let open_since = *self.open_since.get_or_insert(now);
         if self.client != 0 {
             return out.push(Message::Attach {
                 hit: self.key,
@@ -607,7 +640,7 @@ impl Hit {
             resume: self.phase == Phase::Resuming,
             term: self.term,
             dir: self.dir,
-            age_ms: u32::try_from(now.since(sent_at).as_millis()).unwrap_or(u32::MAX),
+            age_ms: u32::try_from(now.since(open_since).as_millis()).unwrap_or(u32::MAX),
             ttl_ms: u32::try_from(self.config.ttl.as_millis()).unwrap_or(u32::MAX),
             timeout_ms: self
                 .config
@@ -619,7 +652,7 @@ impl Hit {
     }
 
     fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Vec<Message>) {
-        if now.since(since) >= self.liveness() {
+        if now.since(since) >= self.confirmation() {
             return self.end(Outcome::Lost(Lost::Unconfirmed));
         }
         if self.ask_at <= now {
@@ -663,7 +696,9 @@ impl Hit {
         if self.keep_alive_at > now {
             return;
         }
-        let period = self.config.ttl / 3;
+        // A client that is silent for liveness × interval counts as detached (rule O8).
+        let attached = self.config.interval * (self.config.liveness - 1).max(1);
+        let period = (self.config.ttl / 3).min(attached);
         let period = if self.is_outstanding() {
             period.min(self.config.interval)
         } else {
@@ -754,7 +789,7 @@ impl Hit {
         match self.phase {
             Phase::Opening => Some(ask.min(wait)),
             Phase::Waiting => Some(ask.min(wait).min(self.heard_at + self.liveness())),
-            Phase::Withdrawing { since } => Some(ask.min(since + self.liveness())),
+            Phase::Withdrawing { since } => Some(ask.min(since + self.confirmation())),
             Phase::Open => {
                 let silent = self.is_outstanding().then(|| self.slot_heard_at + self.liveness());
                 let alive = earliest(Some(self.keep_alive_at), self.replies.next_deadline());

@@ -67,7 +67,7 @@ fn lost(why: &Lost) -> String {
         Lost::Closed(reason, note) if note.is_empty() => closed(*reason).to_owned(),
         Lost::Closed(reason, note) => format!("{} ({note})", closed(*reason)),
         Lost::Silence(ttl) => format!("no broker answered for {} s", ttl.as_secs_f32()),
-        Lost::Unconfirmed => "the broker answered neither the request nor its withdrawal".to_owned(),
+        Lost::Unconfirmed => "no broker confirmed that it forgot the request".to_owned(),
         Lost::Violation(what) => format!("the slot broke the protocol: {what}"),
     }
 }
@@ -104,6 +104,8 @@ fn ledger(hit: &Hit) -> String {
         _ => {}
     }
     let next = ledger.answered.max(ledger.maybe) + 1;
-    parts.push(format!("request {next} and later never ran"));
+    if !hit.is_complete() || next < hit.seq() {
+        parts.push(format!("request {next} and later never ran"));
+    }
     parts.join("; ")
 }

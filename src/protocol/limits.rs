@@ -37,12 +37,9 @@ pub const ACK_EVERY_BYTES: u64 = WINDOW_BYTES / 4;
 /// A received packet is acknowledged at the latest after this, if nothing that goes the other way carried it.
 pub const ACK_DELAY: Duration = Duration::from_millis(20);
 
-/// Unacknowledged data is sent again after this without progress; it doubles up to `RESEND_AFTER_MAX`. Routes lose
+/// Data is sent again when the other side is heard this long after the last sending and still lacks it. Routes lose
 /// nothing while they live, so this is a last resort, far above any round trip.
 pub const RESEND_AFTER: Duration = Duration::from_secs(1);
-
-/// Upper bound of the doubled resend time.
-pub const RESEND_AFTER_MAX: Duration = Duration::from_secs(8);
 
 /// Period of heartbeats (`interval`).
 pub const INTERVAL: Duration = Duration::from_secs(1);

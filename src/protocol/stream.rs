@@ -94,8 +94,8 @@ pub struct Sender {
     limit: u64,
     /// When something was last sent for the first time or again.
     sent_at: Moment,
-    /// Where the last gap made it rewind, so that one loss rewinds once.
-    gap_at: Option<(u64, u64)>,
+        /// Where and when the last gap made it rewind, so that one loss rewinds once.
+    gap_at: Option<((u64, u64), Moment)>,
 }
 
 impl Sender {
@@ -253,10 +253,11 @@ impl Sender {
             self.kept.pop_front();
             self.sent = self.sent.saturating_sub(1);
         }
-        let first_time = self.gap_at != Some(point);
+                let known = |(at, when): (_, Moment)| at == point && now.since(when) < RESEND_AFTER;
+        let first_time = !self.gap_at.is_some_and(known);
         let lags = self.sent > 0 && now.since(self.sent_at) >= RESEND_AFTER;
         if lags || (gap && first_time) {
-            self.gap_at = Some(point);
+                        self.gap_at = Some((point, now));
             self.rewind();
         }
         Ok(())

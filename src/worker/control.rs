@@ -120,7 +120,7 @@ impl Control {
             }
             Message::Farewell => self.let_go = true,
             Message::Disconnect(reason) => {
-                if reason == Disconnect::Leaving {
+                if reason == Disconnect::Leaving && matches!(self.link, Link::Known { .. }) {
                     info!("the broker is leaving");
                 }
                 self.link = Link::Unknown {
@@ -225,7 +225,7 @@ impl Control {
         self.slots.iter().for_each(Waker::wake);
     }
 
-    /// Nothing is granted any more: slots kill what they run.
+    /// There is no time left: slots kill what they run.
     pub(super) fn kill(&self) {
         self.orders.kill.store(true, Ordering::Release);
         self.abandon();

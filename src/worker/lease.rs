@@ -12,8 +12,8 @@ use bytes::Bytes;
 use crate::protocol::ids::{Attach, Attempt, HitKey, Incarnation, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
-    AckPoint, Channel, Closed, ClosedReason, DeclineReason, Declined, Goodbye, Lease, Message, Opened, Register,
-    Registered,
+    AckPoint, Channel, Closed, ClosedReason, DeclineReason, Declined, Disconnect, Goodbye, Lease, Message, Opened,
+    Register, Registered,
 };
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
@@ -140,7 +140,9 @@ impl Slot {
                 }
             }
             Message::Farewell => self.left |= self.goodbye_at.is_some(),
-            Message::Disconnect(_) => self.register_again(now),
+            Message::Disconnect(Disconnect::NotRegistered) => self.register_again(now),
+            // A broker that is leaving or full is not to be flooded.
+            Message::Disconnect(_) => self.register_at = self.register_at.min(now + self.interval / 4),
             Message::Data(data) => self.with_hit(now, data.hit, data.attach, out, |hit, out| {
                 hit.on_ack(now, data.packet.ack, false)?;
                 hit.on_packet(now, &data.packet)?;
@@ -169,7 +171,7 @@ impl Slot {
         if self.broker.as_ref().is_some_and(|known| registered.term < known.term) {
             return;
         }
-        self.interval = Duration::from_millis(u64::from(registered.interval_ms.max(1)));
+        self.interval = Duration::from_millis(u64::from(registered.interval_ms.max(1))).min(TTL_MAX);
         self.liveness = registered.liveness.max(1);
         self.broker = Some(registered);
         self.register_at = Moment::from_micros(u64::MAX);

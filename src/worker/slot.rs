@@ -286,6 +286,11 @@ impl SlotLoop {
             poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
         }
         let ready = poll.wait(Some(timeout))?;
+        if ready.is_empty() && self.machine.serving().is_some() && !self.dealer.has_route() {
+            // Rule A4: no client can be heard, so none is judged silent.
+            self.no_route = true;
+            self.machine.on_no_route(clock::now());
+        }
         if ready.readable(waker) {
             self.waker.drain();
         }

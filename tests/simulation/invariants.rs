@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use zhit::client::hit::{Ledger, Outcome};
 use zhit::protocol::Status;
-use zhit::protocol::message::Channel;
+use zhit::protocol::message::{Channel, ClosedReason, Message};
 use zhit::protocol::stream::Piece;
 
 use crate::rng::{Rng, mix};
+use crate::trace::hit_index;
 
 /// Which invariant broke, and how.
 #[derive(Clone, Debug)]
@@ -94,6 +95,8 @@ pub(crate) struct HitBook {
     /// Clients that held it, each with the first seq that it might use, in order.
     pub(crate) attached: Vec<(u64, usize)>,
     pub(crate) runs: BTreeMap<u64, Run>,
+    /// Attachments that were closed by their clients, or are to be once answered.
+    closed: Vec<u32>,
     /// Live slots that serve it now.
     serving: Vec<usize>,
 }
@@ -142,6 +145,24 @@ impl Books {
             attached.push((first_seq, client));
             self.first_seq[client].get_or_insert(first_seq);
         }
+    }
+
+    /// A client or a slot sends this: only who holds a Hit closes it.
+    pub(crate) fn sent(&mut self, message: &Message) -> Verdict {
+        match message {
+            Message::Close(close) => self.hits[hit_index(close.hit)].closed.push(close.attach.0),
+            Message::Open(open) if open.close_after => self.hits[hit_index(open.hit)].closed.push(open.attach.0),
+            Message::Closed(said) if said.reason == ClosedReason::Done => {
+                let closed = &self.hits[hit_index(said.hit)].closed;
+                return hold(
+                    closed.contains(&said.attach.0),
+                    "O8: only who holds a Hit closes it",
+                    || format!("{said:?}, closed by {closed:?}"),
+                );
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What a live slot says of itself after each step.

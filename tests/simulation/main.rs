@@ -16,12 +16,14 @@ mod run;
 mod trace;
 mod world;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use run::{run_seed, tell};
+use run::{run_seed, story, tell};
+use world::{Summary, Tally};
 
 /// Seeds of the clean run, unless `ZHIT_SIM_SEEDS` says otherwise.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 4000;
 
 fn number_from(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -34,14 +36,15 @@ fn number_from(variable: &str) -> Option<u64> {
 #[test]
 fn every_seed_keeps_the_promises() {
     if let Some(seed) = number_from("ZHIT_SIM_SEED") {
-        if let Err(broken) = run_seed(seed) {
-            panic!("{}", tell(seed, &broken));
+        match run_seed(seed) {
+            Err(broken) => panic!("{}", tell(seed, &broken)),
+            Ok(summary) => println!("{summary:#?}\n{}", story(seed)),
         }
         return;
     }
     let seeds = number_from("ZHIT_SIM_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(0);
-    let events = AtomicU64::new(0);
+    let tally = Mutex::new(Tally::new());
     let failed = AtomicU64::new(u64::MAX);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -52,7 +55,7 @@ fn every_seed_keeps_the_promises() {
                         break;
                     }
                     match run_seed(seed) {
-                        Ok(summary) => drop(events.fetch_add(summary.events, Ordering::Relaxed)),
+                        Ok(summary) => add(&tally, &summary),
                         Err(_) => drop(failed.fetch_min(seed, Ordering::Relaxed)),
                     }
                 }
@@ -64,7 +67,19 @@ fn every_seed_keeps_the_promises() {
         let broken = run_seed(failed).expect_err("a seed fails again");
         panic!("{}", tell(failed, &broken));
     }
-    println!("{seeds} seeds, {} events", events.into_inner());
+    println!(
+        "{seeds} seeds: {:#?}",
+        tally.into_inner().expect("no thread has panicked")
+    );
+}
+
+/// Adds up what happened.
+fn add(all: &Mutex<Tally>, one: &Summary) {
+    let mut all = all.lock().expect("no thread has panicked");
+    *all.entry("events".to_owned()).or_default() += one.events;
+    one.tally
+        .iter()
+        .for_each(|(what, times)| *all.entry(what.clone()).or_default() += times);
 }
 
 #[test]
@@ -75,15 +90,26 @@ fn a_seed_replays_identically() {
     }
 }
 
-/// Which invariants break, how often, and the first seed of each: for whoever works on the machines.
+/// Which invariants break, how often, and the first seeds of each; and which seeds have what `ZHIT_SIM_WANTED` names in
+/// their tally. For whoever works on the machines.
 #[test]
 #[ignore = "a tool: cargo test --test simulation survey -- --ignored --nocapture"]
 fn survey() {
+    let wanted = std::env::var("ZHIT_SIM_WANTED").ok();
     let mut found = std::collections::BTreeMap::new();
     let mut last = zhit::protocol::Moment::ZERO;
     for seed in 0..number_from("ZHIT_SIM_SEEDS").unwrap_or(SEEDS) {
         match run_seed(seed) {
-            Ok(summary) => last = last.max(summary.ended_at),
+            Ok(summary) => {
+                last = last.max(summary.ended_at);
+                if summary
+                    .tally
+                    .keys()
+                    .any(|key| wanted.as_ref().is_some_and(|wanted| key.contains(wanted)))
+                {
+                    println!("wanted: seed {seed}");
+                }
+            }
             Err(broken) => found.entry(broken.invariant).or_insert_with(Vec::new).push(seed),
         }
     }

@@ -38,3 +38,18 @@ noticed! {
     a_lost_end_is_noticed: LostEnd,
     a_double_lease_is_noticed: DoubleLease,
 }
+
+/// How often each rule is noticed: for whoever works on the plan.
+#[test]
+#[ignore = "a tool: cargo test --test simulation how_often -- --ignored --nocapture"]
+fn how_often() {
+    use Rule::{Credit, DoubleLease, LostEnd, O1, O6, O8, S1, S2};
+    for rule in [Credit, DoubleLease, LostEnd, O1, O6, O8, S1, S2] {
+        break_rule(Some(rule));
+        let mut found = std::collections::BTreeMap::<_, u32>::new();
+        let broken = (0..SEEDS).filter_map(|seed| run_seed(seed).err());
+        broken.for_each(|broken| *found.entry(broken.invariant).or_default() += 1);
+        break_rule(None);
+        println!("{rule:?}: {found:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zhit::protocol::Moment;
 
-use crate::plan::{Cut, Network};
+use crate::plan::{Cut, Network, Plan, Stall};
 use crate::rng::Rng;
 
 /// A connection, by the number that its peer has at the broker, and whether towards the broker.
@@ -15,6 +15,7 @@ pub(crate) type Link = (u32, bool);
 pub(crate) struct Links {
     plan: Network,
     cuts: Vec<Cut>,
+    stalls: Vec<Stall>,
     rng: Rng,
     healed: bool,
     /// When the last message of each link arrives.
@@ -22,14 +23,14 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) const fn new(plan: Network, cuts: Vec<Cut>, rng: Rng) -> Self {
-        let last = BTreeMap::new();
+    pub(crate) fn new(plan: &Plan) -> Self {
         Self {
-            plan,
-            cuts,
-            rng,
+            plan: plan.network.clone(),
+            cuts: plan.cuts.clone(),
+            stalls: plan.stalls.clone(),
+            rng: Rng::of([plan.seed, 2, 2]),
             healed: false,
-            last,
+            last: BTreeMap::new(),
         }
     }
 
@@ -45,7 +46,11 @@ impl Links {
     }
 
     /// When a message that is sent now arrives: not at all, once or twice.
-    pub(crate) fn arrivals(&mut self, now: Moment, link: Link) -> [Option<Moment>; 2] {
+    pub(crate) fn arrivals(&mut self, now: Moment, link: Link, client: Option<usize>) -> [Option<Moment>; 2] {
+        let stall = |stall: &&Stall| link.1 && client == Some(stall.client) && stall.from <= now && now < stall.until;
+        if let Some(stall) = self.stalls.iter().find(stall).filter(|_| !self.healed) {
+            return [Some(now + stall.by), None];
+        }
         if !self.healed && self.rng.chance(self.plan.loss) {
             return [None; 2];
         }

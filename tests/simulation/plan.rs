@@ -74,6 +74,15 @@ pub(crate) struct Cut {
     pub(crate) until: Moment,
 }
 
+/// A time in which what a client sends is held back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stall {
+    pub(crate) client: usize,
+    pub(crate) from: Moment,
+    pub(crate) until: Moment,
+    pub(crate) by: Duration,
+}
+
 /// What a seed means.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -84,6 +93,7 @@ pub(crate) struct Plan {
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) clients: Vec<ClientPlan>,
     pub(crate) cuts: Vec<Cut>,
+    pub(crate) stalls: Vec<Stall>,
     /// Connections that break and come back under another name.
     pub(crate) reconnects: Vec<(Moment, bool, usize)>,
     /// When the broker dies, and how long until the next one serves.
@@ -121,11 +131,14 @@ impl Plan {
         let heals_at = at(&mut rng, 3000, 12_000);
         let pools = rng.within(1..3) as usize;
         let workers = plan_workers(&mut rng, pools);
-        let clients = plan_clients(&mut rng, bodies, pools);
+        let mut clients = plan_clients(&mut rng, bodies, pools);
         let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
         let mut network = plan_network(&mut rng);
         let broker_deaths = plan_broker_deaths(&mut rng, &mut network);
-        let mut cuts = Vec::new();
+        let (mut cuts, stalls) = plan_successions(&mut rng, &mut clients);
+        if !broker_deaths.is_empty() {
+            cuts.clear();
+        }
         let mut reconnects = Vec::new();
         let parties = (0..clients.len()).map(|index| (true, index));
         for (client, index) in parties.chain((0..slots as usize).map(|index| (false, index))) {
@@ -150,9 +163,32 @@ impl Plan {
             workers,
             clients,
             cuts,
+            stalls,
             reconnects,
             broker_deaths,
         }
+    }
+}
+
+impl Plan {
+    /// Whether nothing of the plan can make this client lose its Hit: neither network nor workers nor other clients. A
+    /// broker's death must not.
+    pub(crate) fn is_kind_to(&self, client: usize) -> bool {
+        let own = &self.clients[client];
+        let network = &self.network;
+        let calm = [network.loss, network.repeat, network.late]
+            .iter()
+            .all(|percent| *percent <= 0.0);
+        let kept = |worker: &WorkerPlan| worker.dies_at.is_none() && worker.drains_at.is_none();
+        let spared = !self.cuts.iter().any(|cut| !cut.client || cut.index == client)
+            && !self.stalls.iter().any(|stall| stall.client == client)
+            && !self
+                .reconnects
+                .iter()
+                .any(|(_, is_client, index)| !is_client || *index == client);
+        let alone = self.clients.iter().filter(|other| other.hit == own.hit).count() == 1;
+        let late = own.starts_at > self.heals_at;
+        (calm || late) && spared && alone && self.workers.iter().all(kept)
     }
 }
 
@@ -182,6 +218,49 @@ fn plan_broker_deaths(rng: &mut Rng, network: &mut Network) -> Vec<(Moment, Dura
     }
     (network.loss, network.repeat, network.late, network.in_order) = (0.0, 0.0, 0.0, true);
     vec![(at(rng, 200, 8000), rng.millis(5..700))]
+}
+
+/// Trouble around the moment when a Hit passes from one client to the next: the first one's last messages are late, or
+/// it is cut off and comes back when it holds the Hit no more (rule O8).
+fn plan_successions(rng: &mut Rng, clients: &mut [ClientPlan]) -> (Vec<Cut>, Vec<Stall>) {
+    let (mut cuts, mut stalls) = (Vec::new(), Vec::new());
+    for index in 1..clients.len() {
+        let (before, rest) = clients.split_at_mut(index);
+        let next = &mut rest[0];
+        let first = before.last_mut().filter(|first| next.attaches && !first.attaches);
+        let Some(first) = first.filter(|_| rng.chance(70.0)) else {
+            continue;
+        };
+        let trouble_at = first.starts_at + rng.millis(50..2500);
+        next.starts_at = trouble_at + rng.millis(0..3500);
+        // There should be something to send in that time.
+        let pause = rng.millis(20..600);
+        if first.requests.len() < 20 {
+            first.pause = first.pause.max(pause);
+        }
+        if first.crashes_at.is_some() {
+            let until = trouble_at + rng.millis(10..1500);
+            stalls.push(Stall {
+                client: index - 1,
+                from: trouble_at,
+                until: until + Duration::from_millis(1),
+                by: rng.millis(3200..LATE_MAX_MS),
+            });
+            first.crashes_at = Some(until);
+            if rng.chance(30.0) {
+                // It says goodbye, but nobody hears it for a long time.
+                first.abandons_at = first.crashes_at.take();
+            }
+        } else {
+            cuts.push(Cut {
+                client: true,
+                index: index - 1,
+                from: trouble_at,
+                until: trouble_at + rng.millis(3100..6500),
+            });
+        }
+    }
+    (cuts, stalls)
 }
 
 fn plan_workers(rng: &mut Rng, pools: usize) -> Vec<WorkerPlan> {
@@ -229,7 +308,7 @@ fn plan_clients(rng: &mut Rng, bodies: Bodies, pools: usize) -> Vec<ClientPlan> 
     for hit in 0..rng.within(1..most) as usize {
         let opener = plan_client(rng, bodies, hit, pools);
         let next_at = opener.crashes_at.unwrap_or_else(|| at(rng, 0, 8000));
-        let share = if opener.crashes_at.is_some() { 75.0 } else { 6.0 };
+        let share = if opener.crashes_at.is_some() { 75.0 } else { 15.0 };
         let successors = if !rng.chance(share) {
             0
         } else if rng.chance(20.0) {

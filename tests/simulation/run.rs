@@ -63,3 +63,10 @@ pub(crate) fn tell(seed: u64, broken: &Broken) -> String {
         },
     )
 }
+
+/// The trace of a seed that holds.
+pub(crate) fn story(seed: u64) -> String {
+    let mut world = World::new(Plan::new(seed), true);
+    let _ = run_world(&mut world);
+    world.trace.text()
+}

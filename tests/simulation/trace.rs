@@ -2,14 +2,23 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::sync::OnceLock;
 
 use zhit::protocol::message::{AckPoint, Message, Packet};
 use zhit::protocol::{HitKey, Moment};
 
 use crate::rng::mix;
 
-/// Lines that a failure prints.
-const LINES_MAX: usize = 200;
+/// Lines that a failure prints, unless `ZHIT_SIM_LINES` says otherwise.
+const LINES: usize = 200;
+
+fn lines_max() -> usize {
+    static LINES_MAX: OnceLock<usize> = OnceLock::new();
+    *LINES_MAX.get_or_init(|| {
+        let asked = std::env::var("ZHIT_SIM_LINES");
+        asked.ok().and_then(|lines| lines.parse().ok()).unwrap_or(LINES)
+    })
+}
 
 /// The trace of a run.
 #[derive(Debug, Default)]
@@ -33,7 +42,7 @@ impl Trace {
             self.hash = mix(self.hash ^ number);
         }
         if let Some(lines) = &mut self.lines {
-            if lines.len() == LINES_MAX {
+            if lines.len() == lines_max() {
                 lines.pop_front();
             }
             lines.push_back(format!("{now:?} {}", words()));

@@ -1,10 +1,11 @@
 //! The world of a seed: a clock, an event heap, the parties and the network between them.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use zhit::broker::machine as broker;
+use zhit::client::hit::{Lost, NoSlot, Outcome};
 use zhit::protocol::frame::{Command, Frames, Head};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term};
@@ -81,12 +82,17 @@ impl Ord for Entry {
 }
 
 /// What a seed that kept all promises did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) events: u64,
+    /// What became of the clients, and what the machines were put through.
+    pub(crate) tally: Tally,
     pub(crate) hash: u64,
     pub(crate) ended_at: Moment,
 }
+
+/// How often what happened, so that a run that tests nothing is seen.
+pub(crate) type Tally = BTreeMap<String, u64>;
 
 /// The world.
 pub(crate) struct World {
@@ -107,12 +113,14 @@ pub(crate) struct World {
     pub(crate) books: Books,
     pub(crate) credit: Credit,
     pub(crate) trace: Trace,
+    /// Messages that arrived, by command.
+    delivered: BTreeMap<u8, (Command, usize)>,
 }
 
 impl World {
     pub(crate) fn new(plan: Plan, told: bool) -> Self {
         let seed = plan.seed;
-        let links = Links::new(plan.network.clone(), plan.cuts.clone(), Rng::of([seed, 2, 2]));
+        let links = Links::new(&plan);
         let key = |hit: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&(mix(seed) | 1).to_be_bytes());
@@ -147,6 +155,7 @@ impl World {
             books,
             credit: Credit::default(),
             trace: Trace::new(told),
+            delivered: BTreeMap::new(),
             plan,
         };
         world.schedule_plan();
@@ -213,9 +222,20 @@ impl World {
         }
         for client in &self.clients {
             client.check(&self.books)?;
+            let lost = match client.outcome {
+                Some(Outcome::Lost(_) | Outcome::Deadline) => true,
+                Some(Outcome::NoBroker) => self.plan.broker_deaths.is_empty(),
+                _ => false,
+            };
+            hold(
+                !lost || !self.plan.is_kind_to(client.index),
+                "no Hit is lost without a cause",
+                || format!("client {}: {:?}", client.index, client.outcome),
+            )?;
         }
         Ok(Summary {
             events,
+            tally: self.tally(),
             hash: self.trace.hash(),
             ended_at: self.now,
         })
@@ -229,6 +249,34 @@ impl World {
         let starting = self.workers.iter().any(|worker| worker.plan.starts_at > self.now);
         let at_rest = broker.is_some_and(|(_, leases, waiting, _)| leases == 0 && waiting == 0);
         self.flying == 0 && clients && idle.all(|idle| idle) && at_rest && !starting
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::new();
+        let mut count = |what: &str, times: usize| *tally.entry(what.to_owned()).or_default() += times as u64;
+        for client in &self.clients {
+            match &client.outcome {
+                _ if client.crashed => count("crashed", 1),
+                Some(Outcome::Lost(lost)) if client.plan.attaches => {
+                    let text = format!("{lost:?}");
+                    count(&format!("attacher lost: {}", &text[..text.len().min(14)]), 1);
+                }
+                Some(Outcome::Lost(Lost::Closed(reason, _))) => count(&format!("lost: closed: {reason:?}"), 1),
+                Some(Outcome::Lost(Lost::Silence(_))) => count("lost: silence", 1),
+                Some(Outcome::Lost(Lost::Violation(why))) => count(&format!("lost: {why}"), 1),
+                Some(Outcome::NoSlot(NoSlot::Queued { .. })) => count("no slot: queued", 1),
+                Some(outcome) => count(&format!("{outcome:?}"), 1),
+                None => {}
+            }
+        }
+        for book in &self.books.hits {
+            count("takeovers", book.attached.len().saturating_sub(1));
+            count("requests", book.runs.len());
+        }
+        for (command, times) in self.delivered.values() {
+            count(&format!("{command:?}").to_uppercase(), *times);
+        }
+        tally
     }
 
     fn who_is_busy(&self) -> String {
@@ -336,6 +384,9 @@ impl World {
     }
 
     fn landed(&mut self, frames: &Frames) {
+        if let Ok(head) = Head::peek(&frames.header) {
+            self.delivered.entry(head.command as u8).or_insert((head.command, 0)).1 += 1;
+        }
         if counts(frames) {
             self.flying -= 1;
         }
@@ -344,6 +395,7 @@ impl World {
     /// Sends a message to the broker; false if there is none.
     pub(crate) fn send_to_broker(&mut self, node: Node, message: &Message) -> Result<bool, Broken> {
         self.credit.on_sent(message)?;
+        self.books.sent(message)?;
         if self.broker.machine.is_none() {
             self.note(|| format!("{node:?} has no broker for {}", message_text(message)));
             return Ok(false);
@@ -368,7 +420,11 @@ impl World {
     }
 
     fn transmit(&mut self, node: Node, link: (u32, bool), frames: Frames, event: impl Fn(Frames) -> Event) {
-        let arrivals = self.links.arrivals(self.now, link);
+        let client = match node {
+            Node::Client(index) => Some(index),
+            _ => None,
+        };
+        let arrivals = self.links.arrivals(self.now, link, client);
         if self.is_cut(node) || arrivals[0].is_none() {
             let way = if link.1 { "from" } else { "to" };
             return self.note(|| format!("lost {way} {node:?}: {}", frames_text(&frames)));
@@ -382,9 +438,11 @@ impl World {
     fn broker_receives(&mut self, from: u32, life: u32, frames: &Frames) -> Verdict {
         let node = self.addresses[from as usize - 1];
         let number = number_of(&frames.header);
-        if life != self.broker.life || self.broker.machine.is_none() {
+        // A slot's or a worker's connection is local: it delivers nothing once another has taken its place.
+        let stale = !matches!(node, Node::Client(_)) && self.address_of(node) != from;
+        if stale || life != self.broker.life || self.broker.machine.is_none() {
             self.trace.note(self.now, [1, number], || {
-                format!("gone with its broker: {}", frames_text(frames))
+                format!("gone with its connection: {}", frames_text(frames))
             });
             return Ok(());
         }
