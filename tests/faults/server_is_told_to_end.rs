@@ -47,6 +47,8 @@ fn worker_that_never_met_a_broker() {
 fn worker_whose_broker_is_gone() {
     for (signal, _) in ENDS {
         let mut host = Host::serving(2, &[]);
+        // Its slots may be known before the worker itself is.
+        host.worker().wait_for_stderr("serves pool");
         host.take_broker().end_by(Signal::KILL);
         host.worker().wait_for_stderr("the broker is");
         host.take_worker().end_by(signal).code(0).within(SECOND);
