@@ -24,7 +24,7 @@ use libsodium_sys as _;
 /// own limit (65,535) would cost every process, the shortest client too, 0.1 ms and half a megabyte for the table.
 const SOCKETS_MAX: i32 = 4_096;
 
-/// Creates a context that can hold [`SOCKETS_MAX`] sockets instead of 1,023: the `zmq` crate has no setter for
+/// Creates a context that can hold 4,096 sockets instead of 1,023: the `zmq` crate has no setter for
 /// `ZMQ_MAX_SOCKETS`, and it must be set before the first socket.
 ///
 /// Returns null where libzmq's own function does, with `zmq_errno` set.

@@ -46,7 +46,10 @@ impl Machine {
                 }
                 return;
             }
-            if open.resume {
+            // Without the journals of slots nobody knows what a predecessor leased to one that is silent: "may have run"
+            // is the only true answer (rules O4, O5).
+            let older = Duration::from_millis(u64::from(open.age_ms)) > now.since(self.started_at);
+            if open.resume || older {
                 let unknown = closed(open.hit, open.attach, ClosedReason::Unknown, "");
                 return out.push(Action::Send(from, unknown));
             }

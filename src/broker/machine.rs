@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::protocol::frame::{Command, Head};
 use crate::protocol::ids::{DirId, HitKey, Incarnation, Peer, Term, WorkerId};
+use crate::protocol::limits::TTL;
 use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message};
 use crate::protocol::time::Moment;
 
@@ -107,6 +108,10 @@ impl Machine {
         if head.command == Command::Closed {
             if is_leased {
                 self.end_lease(now, head.hit, ClosedReason::Done, None, out);
+            } else if self.memory.get(head.hit).is_none() {
+                // It was leased by a predecessor: a repetition of its OPEN is not to be leased here.
+                self.memory
+                    .insert(now + TTL * 2, head.hit, Past::Ended(ClosedReason::Done));
             }
             self.free_slot(now, from, head.hit, out);
             out.push(Action::Send(from, Message::Released { hit: head.hit }));

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::exit::Exit;
 use crate::protocol::message::{ClosedReason, FullReason};
+use crate::term::escape::one_line;
 use crate::term::style;
 
 use super::hit::{Hit, Lost, NoSlot, Outcome};
@@ -39,6 +40,13 @@ pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>,
     exit
 }
 
+/// Says what a client that is told to end leaves behind.
+pub(super) fn given_up(hit: &Hit) {
+    if hit.is_outstanding() && hit.ledger().maybe > 0 {
+        say(&format_args!("given up; {}", ledger(hit)));
+    }
+}
+
 fn say(what: &dyn Display) {
     style::error(&format_args!("client: {what}"));
 }
@@ -65,7 +73,7 @@ fn no_slot(why: &NoSlot) -> String {
 fn lost(why: &Lost) -> String {
     match why {
         Lost::Closed(reason, note) if note.is_empty() => closed(*reason).to_owned(),
-        Lost::Closed(reason, note) => format!("{} ({note})", closed(*reason)),
+        Lost::Closed(reason, note) => format!("{} ({})", closed(*reason), one_line(note)),
         Lost::Silence(ttl) => format!("no broker answered for {} s", ttl.as_secs_f32()),
         Lost::Unconfirmed => "no broker confirmed that it forgot the request".to_owned(),
         Lost::Violation(what) => format!("the slot broke the protocol: {what}"),

@@ -71,7 +71,10 @@ pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop
     let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
     Ok(match ended {
-        Ended::Signal(signal) => Exit::of_signal(signal),
+        Ended::Signal(signal) => {
+            report::given_up(&client.hit);
+            Exit::of_signal(signal)
+        }
         Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &host_socket),
     })
 }

@@ -223,13 +223,17 @@ impl Head {
             });
         }
         let mut reader = Reader::new(command, &rest);
-        Ok(Self {
+        let head = Self {
             command,
             flags,
             hit: HitKey::from_bytes(reader.array()?),
             attach: Attach(reader.u32()?),
             attempt: Attempt(reader.u32()?),
-        })
+        };
+        if command.is_routed() && head.hit.is_none() {
+            return Err(reader.bad("hit"));
+        }
+        Ok(head)
     }
 
     /// Appends the fixed part to `out`.

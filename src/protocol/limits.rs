@@ -82,8 +82,8 @@ pub const HINTS_MAX: usize = 256;
 /// Most workers that one PONG lists; their number is told all the same.
 pub const PONG_WORKERS_MAX: usize = 4096;
 
-/// Most OPENs that wait at one broker for a slot. Beyond it OPEN is answered FULL.
-pub const QUEUE_MAX: usize = 65_536;
+/// Most OPENs that wait at one broker for a slot, about a kilobyte each. Beyond it OPEN is answered FULL.
+pub const QUEUE_MAX: usize = 16_384;
 
 /// Most peers (slots and workers) that one broker registers.
 pub const REGISTERED_MAX: usize = 65_536;

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::limits::{
     ACK_DELAY, ACK_EVERY_BYTES, CHUNK_BYTES_MAX, INLINE_BYTES_MAX, MESSAGE_COST_BYTES, RESEND_AFTER, SEGMENTS_MAX,
+    WINDOW_BYTES,
 };
 use super::message::{AckPoint, Channel, Packet, Segment};
 use super::mutation::{Rule, broken};
@@ -91,6 +92,8 @@ pub struct Sender {
     /// (seq, offset) after the furthest byte ever sent.
     furthest: (u64, u64),
     acked: (u64, u64),
+    /// Position of the first byte that is not acknowledged.
+    acked_position: u64,
     limit: u64,
     /// When something was last sent for the first time or again.
     sent_at: Moment,
@@ -109,7 +112,8 @@ impl Sender {
             position: 0,
             furthest: start,
             acked: start,
-            limit,
+            acked_position: 0,
+            limit: limit.min(WINDOW_BYTES),
             sent_at: Moment::ZERO,
             gap_at: None,
         }
@@ -240,18 +244,20 @@ impl Sender {
                 offset: ack.offset,
             });
         }
-        self.limit = if broken(Rule::S1) {
-            ack.limit
-        } else {
-            self.limit.max(ack.limit)
-        };
-        if point < self.acked && !broken(Rule::S1) {
-            return Ok(());
+        let forward = point >= self.acked || broken(Rule::S1);
+        if forward {
+            self.acked = point;
         }
-        self.acked = point;
-        while self.kept.front().is_some_and(|kept| kept.after() <= point) {
-            self.kept.pop_front();
+        while let Some(kept) = self.kept.pop_front_if(|kept| kept.after() <= point) {
+            let begins = if kept.offset == 0 { message_cost() } else { 0 };
+            self.acked_position += begins + kept.piece.bytes.len() as u64;
             self.sent = self.sent.saturating_sub(1);
+        }
+        // Nobody may make this end hold more than a window, whatever limit he claims.
+        let limit = ack.limit.min(self.acked_position + WINDOW_BYTES);
+        self.limit = if broken(Rule::S1) { limit } else { self.limit.max(limit) };
+        if !forward {
+            return Ok(());
         }
         let known = |(at, when): (_, Moment)| at == point && now.since(when) < RESEND_AFTER;
         let first_time = !self.gap_at.is_some_and(known);

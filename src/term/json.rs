@@ -22,7 +22,7 @@ pub fn line<T: Serialize + ?Sized>(value: &T) -> String {
 /// Those of `out`.
 ///
 /// # Panics
-/// As [`line`].
+/// As [`line()`].
 pub fn write_line<T: Serialize + ?Sized>(out: &mut impl Write, value: &T) -> io::Result<()> {
     out.write_all(line(value).as_bytes())?;
     out.flush()

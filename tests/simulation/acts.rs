@@ -264,6 +264,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "an event happens once")]
     pub(crate) fn on_fault(&mut self, event: Event) -> Verdict {
         self.note(|| format!("{event:?}"));
         match event {
@@ -276,7 +277,7 @@ impl World {
             Event::WorkerDrains(index) => self.worker_drains(index)?,
             Event::GraceOver(index) => {
                 for slot in self.workers[index].slots.clone() {
-                    self.with_slot(slot, |machine, now, out| machine.abandon(now, out))?;
+                    self.with_slot(slot, Slot::abandon)?;
                 }
             }
             Event::ClientStarts(index) => {
@@ -345,7 +346,7 @@ impl World {
             self.slots.push(SlotNode::new(&self.workers[index], index, number));
             self.slots[slot].address = self.connect(Node::Slot(slot));
             self.workers[index].slots.push(slot);
-            self.with_slot(slot, |machine, now, out| machine.flush(now, out))?;
+            self.with_slot(slot, Slot::flush)?;
         }
         Ok(())
     }
@@ -388,7 +389,7 @@ impl World {
         let grace = self.workers[index].plan.grace;
         self.push(self.now + grace, Event::GraceOver(index));
         for slot in self.workers[index].slots.clone() {
-            self.with_slot(slot, |machine, now, out| machine.drain(now, out))?;
+            self.with_slot(slot, Slot::drain)?;
         }
         Ok(())
     }

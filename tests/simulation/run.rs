@@ -9,7 +9,8 @@ use crate::plan::Plan;
 use crate::world::{Summary, World};
 
 thread_local! {
-    /// What a panic of this thread said, while a seed runs.
+    /// What a panic of this thread said, while a seed runs: not listening, nothing said, said.
+    #[expect(clippy::option_option, reason = "three states, each needed")]
     static PANIC: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
 }
 

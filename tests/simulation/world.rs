@@ -380,9 +380,9 @@ impl World {
         let spins = alarm.ticks.1 > 20;
         hold(!spins, "a tick moves the deadline", || format!("{node:?} at {now:?}"))?;
         match node {
-            Node::Broker => self.with_broker(|machine, now, out| machine.on_tick(now, out)),
-            Node::Slot(index) => self.with_slot(index, |machine, now, out| machine.on_tick(now, out)),
-            Node::Client(index) => self.with_client(index, |machine, now, out| machine.on_tick(now, out)),
+            Node::Broker => self.with_broker(zhit::broker::machine::Machine::on_tick),
+            Node::Slot(index) => self.with_slot(index, zhit::worker::lease::Slot::on_tick),
+            Node::Client(index) => self.with_client(index, zhit::client::hit::Hit::on_tick),
             Node::Control(_) => Ok(()),
         }
     }

@@ -112,6 +112,15 @@ impl Hit {
             .on_packet(now, packet)
             .and_then(|()| self.requests.on_ack(now, packet.ack, false));
         let after = self.replies.next().0;
+        let asked = if self.requests.is_mid_message() {
+            self.requests.seq()
+        } else {
+            self.requests.seq() - 1
+        };
+        if after - 1 > asked {
+            let what = format!("it answered request {}, which was not sent", after - 1);
+            return self.end(Outcome::Lost(Lost::Violation(what)));
+        }
         if after > before {
             self.answered = after - 1;
             self.oldest_at = now;

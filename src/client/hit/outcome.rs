@@ -13,7 +13,7 @@ pub enum Outcome {
     NoBroker,
     /// No slot within the wait, and none will be: the broker has confirmed that it forgot the Hit.
     NoSlot(NoSlot),
-    /// The Hit was lost: [`Hit::ledger`] says what ran.
+    /// The Hit was lost: [`Hit::ledger`](super::Hit::ledger) says what ran.
     Lost(Lost),
     /// The client was told to stop.
     Abandoned,
