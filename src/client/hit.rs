@@ -361,13 +361,13 @@ impl Hit {
                 attach,
                 client,
                 current,
-            } if hit == self.key => {
+            } if hit == self.key && self.client != 0 => {
                 if (attach, client) == (self.attach, self.client) {
                     self.on_occupied(now, current);
                 }
             }
-            Message::Queued(queued) if queued.hit == self.key => self.on_queued(now, &queued),
-            Message::Full(full) if full.hit == self.key => self.on_full(now, &full),
+            Message::Queued(queued) if queued.hit == self.key && self.client == 0 => self.on_queued(now, &queued),
+            Message::Full(full) if full.hit == self.key && self.client == 0 => self.on_full(now, &full),
             Message::Withdrawn { hit, attempt } if hit == self.key && attempt == self.attempt => {
                 if matches!(self.phase, Phase::Withdrawing { .. }) {
                     self.end(Outcome::NoSlot(self.no_slot.clone()));
@@ -528,6 +528,7 @@ impl Hit {
     /// `message` could not be sent: there is no broker at the other end of the socket.
     pub fn on_no_route(&mut self, now: Moment, message: &Message) {
         match self.phase {
+            Phase::Ended => return,
             Phase::Open => self.phase = Phase::Resuming,
             Phase::Waiting => self.phase = Phase::Opening,
             _ => {}
@@ -815,3 +816,7 @@ impl Hit {
         (pieces, bytes, self.requests.kept_bytes())
     }
 }
+
+#[cfg(test)]
+#[path = "hit_tests.rs"]
+mod tests;
