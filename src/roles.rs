@@ -14,6 +14,7 @@ use crate::options::{BrokerOptions, ClientOptions, PingOptions, Place, WorkerOpt
 use crate::ping::{self, PingError};
 use crate::runtime::{self, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
+use crate::term::log::Log;
 use crate::worker;
 
 /// Filters the log of broker and worker, in tracing's notation; `info` if it is not set.
@@ -101,7 +102,7 @@ fn log() {
     let screen = crate::term::style::Screen::stderr();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(Log::default);
     // Only the first role of a process sets it.
     let _ = log.with_target(false).with_ansi(screen.has_colour()).try_init();
 }

@@ -54,9 +54,10 @@ impl Machine {
 
     fn lease_or_queue(&mut self, now: Moment, from: Peer, open: Open, out: &mut Vec<Action>) {
         let liveness = self.liveness();
-        let slot = match broken(Rule::DoubleLease) {
-            true => self.registry.any_slot(&open.pool),
-            false => self.registry.take_idle(now, &open.pool, liveness),
+        let slot = if broken(Rule::DoubleLease) {
+            self.registry.any_slot(&open.pool)
+        } else {
+            self.registry.take_idle(now, &open.pool, liveness)
         };
         if let Some(slot) = slot {
             return self.lease(now, slot, from, open, out);
@@ -185,7 +186,9 @@ impl Machine {
             .filter(|(_, leased)| now.since(leased.asked_at) >= interval)
             .map(|(hit, _)| *hit)
             .collect();
-        silent.into_iter().for_each(|hit| self.ask_again(now, hit, out));
+        for hit in silent {
+            self.ask_again(now, hit, out);
+        }
     }
 
     pub(super) fn on_declined(&mut self, now: Moment, from: Peer, declined: &Declined, out: &mut Vec<Action>) {

@@ -116,10 +116,12 @@ impl Machine {
 
     fn route_to_slot(&mut self, now: Moment, from: Peer, head: Head, out: &mut Vec<Action>) -> Option<Peer> {
         let reason = match self.leases.get_mut(&head.hit) {
-            Some(leased) => match leased.on_client(from, head) {
-                true => return Some(leased.slot),
-                false => Some(ClosedReason::Superseded),
-            },
+            Some(leased) => {
+                if leased.on_client(from, head) {
+                    return Some(leased.slot);
+                }
+                Some(ClosedReason::Superseded)
+            }
             None => match self.memory.get(head.hit) {
                 Some(Past::Ended(reason)) => Some(reason),
                 // It may be held by a slot that has not registered here yet.

@@ -130,7 +130,9 @@ impl Registry {
             self.controls.remove(&control);
         }
         let slots: Vec<Peer> = worker.slots.into_values().collect();
-        slots.iter().for_each(|peer| drop(self.slots.remove(peer)));
+        for peer in &slots {
+            self.slots.remove(peer);
+        }
         slots
     }
 

@@ -75,9 +75,9 @@ impl Waiting {
         wish.ticket = if first { head } else { self.next_ticket };
         let entry = (wish.ticket, wish.open.hit);
         if first {
-            line.push_front(entry)
+            line.push_front(entry);
         } else {
-            line.push_back(entry)
+            line.push_back(entry);
         }
         self.wishes.insert(wish.open.hit, wish);
     }
@@ -128,7 +128,9 @@ impl Waiting {
     pub(super) fn expire(&mut self, now: Moment, silence: Duration) -> Vec<HitKey> {
         let silent = self.wishes.values().filter(|wish| now.since(wish.heard_at) >= silence);
         let keys: Vec<HitKey> = silent.map(|wish| wish.open.hit).collect();
-        keys.iter().for_each(|key| drop(self.remove(*key)));
+        for key in &keys {
+            self.remove(*key);
+        }
         keys
     }
 

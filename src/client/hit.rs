@@ -10,14 +10,17 @@ use bytes::Bytes;
 
 use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, SlotId, Term};
 use crate::protocol::limits::{FIRST_CREDIT_BYTES, WINDOW_BYTES};
-use crate::protocol::message::{
-    Ack, Channel, Close, CloseReason, Closed, ClosedReason, Data, Direction, Full, FullReason, Message, Open, Opened,
-    Packet, Queued, WorkState, Working,
-};
+use crate::protocol::message::{Channel, Close, CloseReason, Closed, Message, WorkState, Working};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender};
 use crate::protocol::time::{Moment, earliest};
+
+mod asking;
+mod heard;
+mod outcome;
+
+pub use outcome::{Ledger, Lost, NoSlot, Outcome};
 
 /// How soon an OPEN is tried again while there is no broker at the other end of the socket.
 const REOPEN_WITHOUT_ROUTE: Duration = Duration::from_millis(20);
@@ -41,65 +44,6 @@ pub struct Config {
     pub liveness: u32,
     /// The first packet holds the only request: end the Hit once it is answered.
     pub one_shot: bool,
-}
-
-/// How the Hit ended for this client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every request is answered and every reply was taken.
-    Done,
-    /// No broker was ever reached; nothing was sent.
-    NoBroker,
-    /// No slot within the wait, and none will be: the broker has confirmed that it forgot the Hit.
-    NoSlot(NoSlot),
-    /// The Hit was lost: [`Hit::ledger`] says what ran.
-    Lost(Lost),
-    /// The client was told to stop.
-    Abandoned,
-    /// A request passed its deadline and the slot did not end it.
-    Deadline,
-}
-
-/// Why there was no slot, as far as the broker told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoSlot {
-    /// It waited in line.
-    Queued {
-        /// How many waited before it.
-        ahead: u32,
-        /// Slots of the pool.
-        slots: u32,
-        /// How many were leased.
-        busy: u32,
-    },
-    /// The broker refused.
-    Refused(FullReason),
-    /// Nothing was heard but the confirmation.
-    Unknown,
-}
-
-/// Why a Hit was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The slot or the broker ended it.
-    Closed(ClosedReason, String),
-    /// Nothing was heard for the ttl.
-    Silence(Duration),
-    /// An OPEN was sent and neither answered nor withdrawn.
-    Unconfirmed,
-    /// The slot broke the protocol.
-    Violation(String),
-}
-
-/// What became of the requests; each seq is in one of them, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ledger {
-    /// 1 ..= answered: replied in full.
-    pub answered: u64,
-    /// answered + 1 ..= maybe: may have run, without a reply in full.
-    pub maybe: u64,
-    /// The upper end of `maybe` is exact: the slot said what it started.
-    pub exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +140,9 @@ impl Hit {
     }
 
     /// A Hit that another client opened, taken over with a number `client` that this one chose at random.
+    ///
+    /// # Panics
+    /// If `client` is zero, which is the opener's number.
     pub fn attach(now: Moment, key: HitKey, client: u64, config: Config) -> Self {
         assert!(client != 0, "zero is the opener's number");
         let mut hit = Self::open(now, key, config);
@@ -330,194 +277,6 @@ impl Hit {
         }
     }
 
-    // What arrives.
-
-    /// Takes a message.
-    pub fn on_message(&mut self, now: Moment, message: Message, out: &mut Vec<Message>) {
-        if self.phase == Phase::Ended {
-            return;
-        }
-        match message {
-            Message::Opened(opened) if opened.hit == self.key => self.on_opened(now, &opened),
-            Message::Data(data) if self.is_mine(data.hit, data.attach) && data.direction == Direction::ToClient => {
-                self.on_data(now, &data.packet);
-            }
-            Message::Ack(ack) if self.is_mine(ack.hit, ack.attach) && ack.direction == Direction::ToClient => {
-                self.slot_heard(now);
-                let taken = self.requests.on_ack(now, ack.ack, ack.gap);
-                self.check(taken);
-            }
-            Message::Working(working) if self.is_mine(working.hit, working.attach) => {
-                self.slot_heard(now);
-                let taken = self.requests.on_ack(now, working.ack, false);
-                self.work = Some(working);
-                self.check(taken);
-            }
-            Message::Closed(closed) if closed.hit == self.key && closed.attach <= self.attach => {
-                self.on_closed(now, closed);
-            }
-            Message::Occupied {
-                hit,
-                attach,
-                client,
-                current,
-            } if hit == self.key && self.client != 0 => {
-                if (attach, client) == (self.attach, self.client) {
-                    self.on_occupied(now, current);
-                }
-            }
-            Message::Queued(queued) if queued.hit == self.key && self.client == 0 => self.on_queued(now, &queued),
-            Message::Full(full) if full.hit == self.key && self.client == 0 => self.on_full(now, &full),
-            Message::Withdrawn { hit, attempt } if hit == self.key && attempt == self.attempt => {
-                if matches!(self.phase, Phase::Withdrawing { .. }) {
-                    self.end(Outcome::NoSlot(self.no_slot.clone()));
-                }
-            }
-            Message::Held(held) if held.hit == self.key => self.heard(now),
-            // For another Hit, an older attempt or another role: not for this machine.
-            _ => {}
-        }
-        self.flush(now, out);
-    }
-
-    /// Whether a message of this attachment is for this client: until OPENED has said so, one that wants to attach may
-    /// hear what is meant for another with the same attach number.
-    fn is_mine(&self, hit: HitKey, attach: Attach) -> bool {
-        hit == self.key && attach == self.attach && (self.client == 0 || self.slot.is_some())
-    }
-
-    const fn heard(&mut self, now: Moment) {
-        self.heard_at = now;
-    }
-
-    fn slot_heard(&mut self, now: Moment) {
-        self.heard(now);
-        self.slot_heard_at = now;
-    }
-
-    fn on_opened(&mut self, now: Moment, opened: &Opened) {
-        let mine = opened.attach == self.attach && opened.client == self.client && opened.attempt <= self.attempt;
-        if !mine {
-            return;
-        }
-        self.slot_heard(now);
-        let first_time = self.slot.is_none();
-        if first_time {
-            self.slot = Some((opened.host.clone(), opened.slot));
-            self.dir = opened.dir;
-            if self.client != 0 {
-                if opened.first_seq == 0 {
-                    return self.end(Outcome::Lost(Lost::Violation(
-                        "its first request has number 0".to_owned(),
-                    )));
-                }
-                self.requests = Sender::new(opened.first_seq, opened.ack.limit);
-                self.replies = Receiver::new(opened.first_seq, WINDOW_BYTES, false);
-                self.answered = opened.first_seq - 1;
-            }
-            self.oldest_at = now;
-        }
-        self.term = opened.term;
-        self.phase = Phase::Open;
-        let taken = self.requests.on_ack(now, opened.ack, false);
-        // What the slot had not received when it said so may be on its way: the stream sorts out what arrives twice.
-        self.requests.rewind();
-        self.check(taken);
-        if self.client != 0 && first_time {
-            // Nothing else tells the slot how much this client takes.
-            self.replies.ack_within(now, Duration::ZERO);
-        }
-    }
-
-    fn on_data(&mut self, now: Moment, packet: &Packet) {
-        self.slot_heard(now);
-        let before = self.replies.next().0;
-        let taken = self
-            .replies
-            .on_packet(now, packet)
-            .and_then(|()| self.requests.on_ack(now, packet.ack, false));
-        let after = self.replies.next().0;
-        if after > before {
-            self.answered = after - 1;
-            self.oldest_at = now;
-        }
-        if self.phase == Phase::Resuming {
-            self.phase = Phase::Open;
-        }
-        self.check(taken);
-    }
-
-    fn check(&mut self, taken: Result<(), crate::protocol::stream::Violation>) {
-        if let Err(violation) = taken {
-            self.end(Outcome::Lost(Lost::Violation(violation.to_string())));
-        }
-    }
-
-    fn on_closed(&mut self, now: Moment, closed: Closed) {
-        self.heard(now);
-        let (reason, note) = (closed.reason, closed.note.clone());
-        self.closed = Some(closed);
-        // A reply that has arrived in full counts, whatever ended the Hit afterwards.
-        if self.complete && !self.is_outstanding() && self.answered > 0 {
-            return self.end_when_read();
-        }
-        self.end(Outcome::Lost(Lost::Closed(reason, note)));
-    }
-
-    /// Everything is answered: the Hit ends as done when the reader has taken all of it.
-    fn end_when_read(&mut self) {
-        self.phase = Phase::Open;
-        if self.replies.peek().is_none() {
-            self.end(Outcome::Done);
-        }
-    }
-
-    fn on_occupied(&mut self, now: Moment, current: Attach) {
-        self.heard(now);
-        if self.slot.is_some() {
-            if current > self.attach {
-                // Rule O8: it was silent for so long that another client took the Hit over.
-                let note = "another client holds the Hit".to_owned();
-                self.end(Outcome::Lost(Lost::Closed(ClosedReason::Superseded, note)));
-            }
-            return;
-        }
-        if current >= self.attach {
-            self.attach = Attach(current.0.saturating_add(1));
-            self.ask_at = now;
-        } else {
-            self.ask_at = now + self.config.interval;
-        }
-    }
-
-    fn on_queued(&mut self, now: Moment, queued: &Queued) {
-        self.heard(now);
-        self.unleased_at = now;
-        if queued.attempt == self.attempt && self.phase == Phase::Opening {
-            self.phase = Phase::Waiting;
-        }
-        self.no_slot = NoSlot::Queued {
-            ahead: queued.ahead,
-            slots: queued.slots,
-            busy: queued.busy,
-        };
-    }
-
-    fn on_full(&mut self, now: Moment, full: &Full) {
-        self.heard(now);
-        // Rule O6: only the latest attempt's FULL means that nothing is leased.
-        if full.attempt != self.attempt || self.is_open() {
-            return;
-        }
-        (self.open_since, self.unleased_at) = (None, now);
-        self.no_slot = NoSlot::Refused(full.reason);
-        if matches!(self.phase, Phase::Withdrawing { .. }) {
-            return self.end(Outcome::NoSlot(self.no_slot.clone()));
-        }
-        self.phase = Phase::Opening;
-        self.ask_at = now + self.config.interval / 4;
-    }
-
     /// The socket has a broker at its other end again: whatever is to be asked is asked now.
     pub const fn on_route(&mut self, now: Moment) {
         if matches!(self.phase, Phase::Opening | Phase::Resuming | Phase::Withdrawing { .. }) {
@@ -577,157 +336,6 @@ impl Hit {
     fn end(&mut self, outcome: Outcome) {
         self.phase = Phase::Ended;
         self.outcome.get_or_insert(outcome);
-    }
-
-    /// Sends what is due. Called by every other entry point that has `out`; after [`write`](Self::write) and
-    /// [`consumed`](Self::consumed) the caller does so once for all.
-    pub fn flush(&mut self, now: Moment, out: &mut Vec<Message>) {
-        match self.phase {
-            Phase::Opening | Phase::Waiting | Phase::Resuming => self.ask(now, out),
-            Phase::Withdrawing { since } => self.withdraw(now, since, out),
-            Phase::Open => {
-                self.send_packets(now, out);
-                self.keep_alive(now, out);
-                self.finish(out);
-            }
-            Phase::Ended => {}
-        }
-    }
-
-    /// OPEN or ATTACH, again each interval until the slot answers.
-    fn ask(&mut self, now: Moment, out: &mut Vec<Message>) {
-        if self.ask_at > now {
-            return;
-        }
-        if self.client == 0
-            && self.slot.is_none()
-            && self.sent_at.is_some()
-            && now.since(self.unleased_at) >= self.config.ttl
-        {
-            // Rule O5: no journal is sure to remember the key any longer.
-            return self.end(Outcome::Lost(Lost::Unconfirmed));
-        }
-        self.ask_at = now + self.config.interval;
-        let first = self.sent_at.is_none();
-        self.asked = self.asked.saturating_add(1);
-        self.sent_at.get_or_insert(now);
-        if first {
-            self.unleased_at = now;
-        }
-        let open_since = *self.open_since.get_or_insert(now);
-        if self.client != 0 {
-            return out.push(Message::Attach {
-                hit: self.key,
-                attach: self.attach,
-                client: self.client,
-            });
-        }
-        if self.phase != Phase::Waiting {
-            self.attempt.0 = self.attempt.0.saturating_add(1);
-        }
-        let ack = self.replies.ack();
-        let packet = if first {
-            self.requests.next_packet(now, ack)
-        } else {
-            None
-        };
-        let nothing = Packet {
-            ack,
-            seq: 1,
-            ..Packet::default()
-        };
-        out.push(Message::Open(Open {
-            hit: self.key,
-            attach: self.attach,
-            attempt: self.attempt,
-            queue: true,
-            close_after: first && self.config.one_shot && self.complete && !self.requests.has_unsent(),
-            resume: self.phase == Phase::Resuming,
-            term: self.term,
-            dir: self.dir,
-            age_ms: u32::try_from(now.since(open_since).as_millis()).unwrap_or(u32::MAX),
-            ttl_ms: u32::try_from(self.config.ttl.as_millis()).unwrap_or(u32::MAX),
-            timeout_ms: self
-                .config
-                .timeout
-                .map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX)),
-            pool: self.config.pool.clone(),
-            packet: packet.unwrap_or(nothing),
-        }));
-    }
-
-    fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Vec<Message>) {
-        if now.since(since) >= self.confirmation() {
-            return self.end(Outcome::Lost(Lost::Unconfirmed));
-        }
-        if self.ask_at <= now {
-            self.ask_at = now + self.config.interval / 4;
-            out.push(Message::Withdraw {
-                hit: self.key,
-                attempt: self.attempt,
-            });
-        }
-    }
-
-    fn send_packets(&mut self, now: Moment, out: &mut Vec<Message>) {
-        let (hit, attach, direction) = (self.key, self.attach, Direction::ToSlot);
-        while self.requests.has_unsent() {
-            let ack = self.replies.ack();
-            let Some(packet) = self.requests.next_packet(now, ack) else {
-                break;
-            };
-            out.push(Message::Data(Data {
-                hit,
-                attach,
-                direction,
-                packet,
-            }));
-        }
-        if !self.is_finished()
-            && let Some(gap) = self.replies.ack_due(now)
-        {
-            let ack = self.replies.ack();
-            out.push(Message::Ack(Ack {
-                hit,
-                attach,
-                direction,
-                gap,
-                ack,
-            }));
-        }
-    }
-
-    fn keep_alive(&mut self, now: Moment, out: &mut Vec<Message>) {
-        if self.keep_alive_at > now {
-            return;
-        }
-        // A client that is silent for liveness × interval counts as detached (rule O8).
-        let attached = self.config.interval * (self.config.liveness - 1).max(1);
-        let period = (self.config.ttl / 3).min(attached);
-        let period = if self.is_outstanding() {
-            period.min(self.config.interval)
-        } else {
-            period
-        };
-        self.keep_alive_at = now + period;
-        let ack = self.replies.ack();
-        out.push(Message::KeepAlive {
-            hit: self.key,
-            attach: self.attach,
-            ack,
-        });
-    }
-
-    fn is_finished(&self) -> bool {
-        self.complete && !self.is_outstanding() && self.replies.peek().is_none()
-    }
-
-    fn finish(&mut self, out: &mut Vec<Message>) {
-        if self.is_finished() {
-            let close = self.close(CloseReason::Done);
-            out.push(close);
-            self.end(Outcome::Done);
-        }
     }
 
     /// Time has passed. An early or repeated tick does nothing.

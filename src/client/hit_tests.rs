@@ -1,6 +1,8 @@
 use super::*;
 use crate::protocol::WorkerId;
-use crate::protocol::message::{AckPoint, Disconnect, Held, Segment};
+use crate::protocol::message::{
+    Ack, AckPoint, ClosedReason, Data, Direction, Disconnect, Full, FullReason, Held, Opened, Packet, Queued, Segment,
+};
 use crate::protocol::tables::{Table, cell};
 
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -137,10 +137,10 @@ fn nothing_is_queued_for_a_router_that_is_not_there() {
     assert_eq!(from_router(&mut router).1, Received::Frames(one("now")));
 
     drop(router);
-    let since = Instant::now();
+    let since = crate::clock::now();
     while dealer.has_route() {
         assert!(
-            since.elapsed() < LIMIT,
+            crate::clock::now().since(since) < LIMIT,
             "the connection to a router that is gone lives on"
         );
         std::thread::yield_now();
@@ -156,9 +156,12 @@ fn peer_that_is_gone_has_no_route() {
     assert_eq!(dealer.send(one("hello")).unwrap(), Sent::Done);
     let (peer, _) = from_router(&mut router);
     drop(dealer);
-    let since = Instant::now();
+    let since = crate::clock::now();
     while router.send(peer, one("anybody?")).unwrap() == Sent::Done {
-        assert!(since.elapsed() < LIMIT, "a peer that is gone can still be sent to");
+        assert!(
+            crate::clock::now().since(since) < LIMIT,
+            "a peer that is gone can still be sent to"
+        );
         std::thread::yield_now();
     }
     let stranger = Peer::from_routing_id(b"nobody").unwrap();
@@ -184,9 +187,12 @@ fn huge_frame_harms_only_its_sender() {
     let (peer, _) = from_router(&mut router);
     stranger.send(vec![0; FRAME_BYTES_MAX + 1], 0).unwrap();
     // The connection of the sender ends; it may come back under another routing id.
-    let since = Instant::now();
+    let since = crate::clock::now();
     while router.send(peer, one("still there?")).unwrap() == Sent::Done {
-        assert!(since.elapsed() < LIMIT, "the sender of a huge frame is still connected");
+        assert!(
+            crate::clock::now().since(since) < LIMIT,
+            "the sender of a huge frame is still connected"
+        );
         std::thread::yield_now();
     }
     assert_eq!(good.send(one("good")).unwrap(), Sent::Done);
@@ -318,7 +324,7 @@ fn hung_up_pipe_is_readable_and_failed() {
 
 #[test]
 fn wait_without_items_keeps_its_time() {
-    let since = Instant::now();
+    let since = crate::clock::now();
     assert!(Poll::new().wait(Some(Duration::from_micros(1500))).unwrap().is_empty());
-    assert!(since.elapsed() >= Duration::from_micros(1500));
+    assert!(crate::clock::now().since(since) >= Duration::from_micros(1500));
 }

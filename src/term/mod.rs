@@ -6,6 +6,7 @@
 pub mod escape;
 pub mod human;
 pub mod json;
+pub mod log;
 mod meter;
 pub mod progress;
 pub mod style;

@@ -158,14 +158,13 @@ impl Hit {
         if !self.has_input() {
             return None;
         }
-        let piece = match self.orphaned.pop_front() {
-            Some(orphan) => orphan,
-            None => {
-                let piece = self.requests.take()?;
-                self.lent += piece.bytes.len() as u64;
-                self.requests.consumed(0, piece.end.is_some());
-                piece
-            }
+        let piece = if let Some(orphan) = self.orphaned.pop_front() {
+            orphan
+        } else {
+            let piece = self.requests.take()?;
+            self.lent += piece.bytes.len() as u64;
+            self.requests.consumed(0, piece.end.is_some());
+            piece
         };
         if let Some(request) = &mut self.request {
             request.fed |= piece.end.is_some();

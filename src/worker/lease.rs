@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::ids::{Attach, Attempt, HitKey, Incarnation, SlotId};
+use crate::protocol::ids::{HitKey, Incarnation, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
-    AckPoint, Channel, Closed, ClosedReason, DeclineReason, Declined, Disconnect, Goodbye, Lease, Message, Opened,
-    Register, Registered,
+    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Message, Register, Registered,
 };
-use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
 use crate::protocol::stream::Piece;
 use crate::protocol::time::{Moment, earliest};
 
 use super::hit::Hit;
+
+mod opening;
 
 /// Ended Hits that a slot remembers, so that a late LEASE of one is declined; far more than can be under way to it.
 const ENDED_MAX: usize = 64;
@@ -133,11 +133,9 @@ impl Slot {
     pub fn on_message(&mut self, now: Moment, message: Message, out: &mut Vec<Action>) {
         match message {
             Message::Registered(registered) => self.on_registered(now, registered),
-            Message::Lease(lease) => self.on_lease(now, lease, out),
+            Message::Lease(lease) => self.on_lease(now, &lease, out),
             Message::Released { hit } => {
-                if self.unreleased.as_ref().is_some_and(|(closed, _)| closed.hit == hit) {
-                    self.unreleased = None;
-                }
+                self.unreleased.take_if(|(closed, _)| closed.hit == hit);
             }
             Message::Farewell => self.left |= self.goodbye_at.is_some(),
             Message::Disconnect(Disconnect::NotRegistered) => self.register_again(now),
@@ -192,141 +190,8 @@ impl Slot {
             hit.heard(now);
         }
         self.register_at = self.register_at.min(now + self.interval);
-    }
-
-    fn on_lease(&mut self, now: Moment, lease: Lease, out: &mut Vec<Action>) {
-        // A lease that overtook REGISTERED comes again with the client's next OPEN.
-        let Some((term, dir)) = self.broker.as_ref().map(|broker| (broker.term, broker.dir)) else {
-            return;
-        };
-        let known = match &mut self.state {
-            State::Serving(hit) if hit.key == lease.hit => Some(hit),
-            _ => None,
-        };
-        if let Some(hit) = known {
-            hit.attempt = hit.attempt.max(lease.attempt);
-            if lease.attach == hit.attach {
-                hit.heard(now);
-                let taken = hit.resume(now, &lease.packet);
-                hit.start_next(now, out);
-                if let Err(violation) = taken {
-                    return self.end_hit(now, ClosedReason::Violation, violation.to_string(), out);
-                }
-            }
-            let attempt = lease.attempt;
-            return self.send_opened(attempt, out);
-        }
-        if matches!(&self.state, State::Ending(hit, ..) if hit.key == lease.hit) {
-            // Its CLOSED answers, once the handler is gone.
-            return;
-        }
-        let reason = match &self.state {
-            _ if lease.term < term => Some(DeclineReason::StaleTerm),
-            _ if self.ended.contains(&lease.hit) => Some(DeclineReason::Ended),
-            State::Serving(_) | State::Ending(..) if !broken(Rule::DoubleLease) => Some(DeclineReason::Busy),
-            _ if self.draining => Some(DeclineReason::Draining),
-            _ if lease.resume => Some(DeclineReason::Unknown),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            let serving = self.serving().map(|(key, _)| key);
-            let declined = Declined {
-                hit: lease.hit,
-                attempt: lease.attempt,
-                reason,
-                serving,
-            };
-            return out.push(Action::Send(Message::Declined(declined)));
-        }
-        self.unreleased = None;
-        let ttl = Duration::from_millis(u64::from(lease.ttl_ms)).clamp(self.interval, TTL_MAX);
-        let mut hit = Box::new(Hit::new(now, &lease, ttl, term.max(lease.term), dir));
-        let taken = hit.on_packet(now, &lease.packet);
-        self.state = State::Serving(hit);
-        self.send_opened(lease.attempt, out);
-        match (taken, &mut self.state) {
-            (Err(violation), _) => self.end_hit(now, ClosedReason::Violation, violation.to_string(), out),
-            (Ok(()), State::Serving(hit)) => hit.start_next(now, out),
-            (Ok(()), _) => {}
-        }
-    }
-
-    fn send_opened(&mut self, attempt: Attempt, out: &mut Vec<Action>) {
-        let host = self.host().to_owned();
-        if let State::Serving(hit) = &mut self.state {
-            out.push(Action::Send(Message::Opened(Opened {
-                hit: hit.key,
-                attach: hit.attach,
-                attempt,
-                client: hit.client,
-                term: hit.term,
-                dir: hit.dir,
-                host,
-                slot: self.me.slot,
-                first_seq: hit.first_seq,
-                ack: hit.requests.ack(),
-                endpoints: Vec::new(),
-            })));
-        }
-    }
-
-    /// Runs `then` on the Hit if the key is its and the attach number holds (rule O8).
-    fn with_hit(
-        &mut self,
-        now: Moment,
-        key: HitKey,
-        attach: Attach,
-        out: &mut Vec<Action>,
-        then: impl FnOnce(&mut Hit, &mut Vec<Action>) -> Result<(), crate::protocol::stream::Violation>,
-    ) {
-        let State::Serving(hit) = &mut self.state else { return };
-        if hit.key != key || (hit.attach != attach && !broken(Rule::O8)) {
-            return;
-        }
-        hit.heard(now);
-        if let Err(violation) = then(hit, out) {
-            self.end_hit(now, ClosedReason::Violation, violation.to_string(), out);
-        }
-    }
-
-    fn on_close(&mut self, now: Moment, close: &crate::protocol::message::Close, out: &mut Vec<Action>) {
-        use crate::protocol::message::CloseReason;
-        let mut reason = None;
-        self.with_hit(now, close.hit, close.attach, out, |hit, _| {
-            hit.on_ack(now, close.ack, false)?;
-            reason = Some(close.reason);
-            if close.reason == CloseReason::Detached {
-                hit.detached = true;
-            }
-            Ok(())
-        });
-        if matches!(reason, Some(CloseReason::Done | CloseReason::Abandoned)) {
-            self.end_hit(now, ClosedReason::Done, String::new(), out);
-        }
-    }
-
-    fn on_attach(&mut self, now: Moment, key: HitKey, attach: Attach, client: u64, out: &mut Vec<Action>) {
-        let liveness = self.interval * self.liveness;
-        let State::Serving(hit) = &mut self.state else { return };
-        if hit.key != key {
-            return;
-        }
-        let again = attach == hit.attach && client == hit.client;
-        let occupied = attach <= hit.attach || !hit.is_detached(now, liveness);
-        if again {
-            hit.heard(now);
-        } else if occupied {
-            let current = hit.attach;
-            return out.push(Action::Send(Message::Occupied {
-                hit: key,
-                attach,
-                client,
-                current,
-            }));
-        } else {
-            hit.take_over(now, attach, client, out);
-        }
-        self.send_opened(Attempt(0), out);
+        // Nobody is there to let a leaving slot go, nor to be told how its Hit ended.
+        self.left |= self.goodbye_at.is_some() && self.unreleased.is_none();
     }
 
     /// The next bytes for the running handler, if there are any. What it is given counts as taken once

@@ -1,8 +1,8 @@
 use super::*;
 use crate::protocol::limits::{CHUNK_BYTES_MAX, WINDOW_BYTES};
-use crate::protocol::message::{Ack, Close, CloseReason, Data, Direction, Disconnect, Packet, Segment};
+use crate::protocol::message::{Ack, Close, CloseReason, Data, Direction, Disconnect, Lease, Packet, Segment};
 use crate::protocol::tables::{Table, cell};
-use crate::protocol::{DirId, Term, WorkerId};
+use crate::protocol::{Attach, Attempt, DirId, Term, WorkerId};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(15);

@@ -2,6 +2,8 @@
 //! test does.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+mod capture;
+mod ended;
 mod process;
 
 use std::fs;
@@ -16,7 +18,8 @@ use zhit::protocol::Message;
 use zhit::protocol::message::Pong;
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
-pub(crate) use process::{Ended, Process, Start, eventually};
+pub(crate) use ended::Ended;
+pub(crate) use process::{Process, Start, eventually};
 
 /// The host's name.
 pub(crate) const HOST: &str = "alpha";
@@ -150,6 +153,7 @@ impl Host {
         eventually(what, || self.pong().filter(&holds));
     }
 
+    /// The broker's answer to a ping, if there is one.
     fn pong(&self) -> Option<Pong> {
         let context = Context::new().ok()?;
         let mut dealer = Dealer::new(&context).ok()?;

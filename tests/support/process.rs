@@ -1,16 +1,16 @@
 //! Processes under test: started with everything they read and write at hand, waited for within limits, ended by pid.
 
-use std::io::{Read, Write as _};
+use std::io::{PipeReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use xxhash_rust::xxh3::Xxh3;
 use zhit::clock;
 use zhit::protocol::Moment;
+
+use super::capture::{Captured, full_pipe};
+use super::ended::Ended;
 
 /// No wait of a test is longer: what takes as long hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
@@ -66,6 +66,7 @@ pub(crate) struct Start {
     what: String,
     input: Input,
     output: Output,
+    stderr_full: bool,
 }
 
 impl Start {
@@ -85,6 +86,7 @@ impl Start {
             ),
             input: Input::Nothing,
             output: Output::Captured,
+            stderr_full: false,
         }
     }
 
@@ -129,6 +131,12 @@ impl Start {
         self
     }
 
+    /// Its stderr is a pipe that is full, and that nobody reads.
+    pub(crate) fn fill_stderr(mut self) -> Self {
+        self.stderr_full = true;
+        self
+    }
+
     pub(crate) fn start(mut self) -> Process {
         self.command.stdin(match self.input {
             Input::Nothing => Stdio::null(),
@@ -136,6 +144,10 @@ impl Start {
         });
         let closed;
         self.command.stderr(Stdio::piped());
+        let full = self.stderr_full.then(full_pipe).map(|(reader, writer)| {
+            self.command.stderr(writer);
+            reader
+        });
         if let Output::Closed = self.output {
             let (reader, writer) = std::io::pipe().expect("a pipe");
             drop(reader);
@@ -167,7 +179,7 @@ impl Start {
             stdin,
             stdout,
             stderr,
-            _unread: unread,
+            _unread: (unread, full),
             began,
             ended: None,
         }
@@ -180,54 +192,6 @@ impl Start {
     }
 }
 
-/// What a pipe gave so far.
-#[derive(Default)]
-struct Seen {
-    bytes: Vec<u8>,
-    count: usize,
-    hash: Xxh3,
-}
-
-/// A pipe that a thread reads.
-struct Captured {
-    seen: Arc<Mutex<Seen>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Captured {
-    fn of(pipe: Option<impl Read + Send + 'static>, keep: bool) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let theirs = Arc::clone(&seen);
-        let thread = pipe.map(|mut pipe| {
-            std::thread::spawn(move || {
-                let mut buffer = vec![0; 64 * 1024];
-                while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                    let mut seen = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.count += count;
-                    if keep {
-                        seen.bytes.extend_from_slice(&buffer[..count]);
-                    } else {
-                        seen.hash.update(&buffer[..count]);
-                    }
-                }
-            })
-        });
-        Self { seen, thread }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.seen().bytes).into_owned()
-    }
-
-    fn is_complete(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-}
-
 /// A process that runs. Dropping it kills and reaps it.
 pub(crate) struct Process {
     what: String,
@@ -236,7 +200,7 @@ pub(crate) struct Process {
     pub(crate) stdin: Option<ChildStdin>,
     stdout: Captured,
     stderr: Captured,
-    _unread: Option<ChildStdout>,
+    _unread: (Option<ChildStdout>, Option<PipeReader>),
     began: Moment,
     ended: Option<ExitStatus>,
 }
@@ -346,69 +310,5 @@ impl Drop for Process {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-    }
-}
-
-/// A process that has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    what: String,
-    /// Its exit code; 128 + n if signal n killed it.
-    pub(crate) code: i32,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
-    /// From its start, or from the signal that was to end it.
-    pub(crate) took: Duration,
-}
-
-impl Ended {
-    /// Its output as text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
-
-    /// Fails unless it ended with this code.
-    #[track_caller]
-    pub(crate) fn code(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "exit code of {}; it said:\n{}", self.what, self.stderr);
-        self
-    }
-
-    /// Fails unless stderr holds this.
-    #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Self {
-        assert!(
-            self.stderr.contains(text),
-            "{} did not say {text:?}:\n{}",
-            self.what,
-            self.stderr
-        );
-        self
-    }
-
-    /// Fails if anything was said on stderr.
-    #[track_caller]
-    pub(crate) fn quiet(self) -> Self {
-        assert_eq!(self.stderr, "", "{} was to say nothing", self.what);
-        self
-    }
-
-    /// Fails unless this is what it wrote.
-    #[track_caller]
-    pub(crate) fn wrote(self, text: &str) -> Self {
-        assert_eq!(self.text(), text, "what {} wrote; it said:\n{}", self.what, self.stderr);
-        self
-    }
-
-    /// Fails unless it ended within this time, and [`SLACK`].
-    #[track_caller]
-    pub(crate) fn within(self, span: Duration) -> Self {
-        let (what, took) = (&self.what, self.took);
-        assert!(
-            took < span + SLACK,
-            "{what} took {took:?}, not {span:?}; it said:\n{}",
-            self.stderr
-        );
-        self
     }
 }

@@ -1,0 +1,159 @@
+//! What a client's Hit sends. Part of its pure machine.
+
+use crate::protocol::message::{Ack, CloseReason, Data, Direction, Message, Open, Packet};
+use crate::protocol::time::Moment;
+
+use super::{Hit, Lost, Outcome, Phase};
+
+impl Hit {
+    /// Sends what is due. Called by every other entry point that has `out`; after [`write`](Self::write) and
+    /// [`consumed`](Self::consumed) the caller does so once for all.
+    pub fn flush(&mut self, now: Moment, out: &mut Vec<Message>) {
+        match self.phase {
+            Phase::Opening | Phase::Waiting | Phase::Resuming => self.ask(now, out),
+            Phase::Withdrawing { since } => self.withdraw(now, since, out),
+            Phase::Open => {
+                self.send_packets(now, out);
+                self.keep_alive(now, out);
+                self.finish(out);
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    /// OPEN or ATTACH, again each interval until the slot answers.
+    pub(super) fn ask(&mut self, now: Moment, out: &mut Vec<Message>) {
+        if self.ask_at > now {
+            return;
+        }
+        if self.client == 0
+            && self.slot.is_none()
+            && self.sent_at.is_some()
+            && now.since(self.unleased_at) >= self.config.ttl
+        {
+            // Rule O5: no journal is sure to remember the key any longer.
+            return self.end(Outcome::Lost(Lost::Unconfirmed));
+        }
+        self.ask_at = now + self.config.interval;
+        let first = self.sent_at.is_none();
+        self.asked = self.asked.saturating_add(1);
+        self.sent_at.get_or_insert(now);
+        if first {
+            self.unleased_at = now;
+        }
+        let open_since = *self.open_since.get_or_insert(now);
+        if self.client != 0 {
+            return out.push(Message::Attach {
+                hit: self.key,
+                attach: self.attach,
+                client: self.client,
+            });
+        }
+        if self.phase != Phase::Waiting {
+            self.attempt.0 = self.attempt.0.saturating_add(1);
+        }
+        let ack = self.replies.ack();
+        let packet = if first {
+            self.requests.next_packet(now, ack)
+        } else {
+            None
+        };
+        let nothing = Packet {
+            ack,
+            seq: 1,
+            ..Packet::default()
+        };
+        out.push(Message::Open(Open {
+            hit: self.key,
+            attach: self.attach,
+            attempt: self.attempt,
+            queue: true,
+            close_after: first && self.config.one_shot && self.complete && !self.requests.has_unsent(),
+            resume: self.phase == Phase::Resuming,
+            term: self.term,
+            dir: self.dir,
+            age_ms: u32::try_from(now.since(open_since).as_millis()).unwrap_or(u32::MAX),
+            ttl_ms: u32::try_from(self.config.ttl.as_millis()).unwrap_or(u32::MAX),
+            timeout_ms: self
+                .config
+                .timeout
+                .map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX)),
+            pool: self.config.pool.clone(),
+            packet: packet.unwrap_or(nothing),
+        }));
+    }
+
+    pub(super) fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Vec<Message>) {
+        if now.since(since) >= self.confirmation() {
+            return self.end(Outcome::Lost(Lost::Unconfirmed));
+        }
+        if self.ask_at <= now {
+            self.ask_at = now + self.config.interval / 4;
+            out.push(Message::Withdraw {
+                hit: self.key,
+                attempt: self.attempt,
+            });
+        }
+    }
+
+    pub(super) fn send_packets(&mut self, now: Moment, out: &mut Vec<Message>) {
+        let (hit, attach, direction) = (self.key, self.attach, Direction::ToSlot);
+        while self.requests.has_unsent() {
+            let ack = self.replies.ack();
+            let Some(packet) = self.requests.next_packet(now, ack) else {
+                break;
+            };
+            out.push(Message::Data(Data {
+                hit,
+                attach,
+                direction,
+                packet,
+            }));
+        }
+        if !self.is_finished()
+            && let Some(gap) = self.replies.ack_due(now)
+        {
+            let ack = self.replies.ack();
+            out.push(Message::Ack(Ack {
+                hit,
+                attach,
+                direction,
+                gap,
+                ack,
+            }));
+        }
+    }
+
+    pub(super) fn keep_alive(&mut self, now: Moment, out: &mut Vec<Message>) {
+        if self.keep_alive_at > now {
+            return;
+        }
+        // A client that is silent for liveness × interval counts as detached (rule O8).
+        let attached = self.config.interval * (self.config.liveness - 1).max(1);
+        let period = (self.config.ttl / 3).min(attached);
+        let period = if self.is_outstanding() {
+            period.min(self.config.interval)
+        } else {
+            period
+        };
+        self.keep_alive_at = now + period;
+        let ack = self.replies.ack();
+        out.push(Message::KeepAlive {
+            hit: self.key,
+            attach: self.attach,
+            ack,
+        });
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.complete && !self.is_outstanding() && self.replies.peek().is_none()
+    }
+
+    pub(super) fn finish(&mut self, out: &mut Vec<Message>) {
+        if self.is_finished() {
+            let close = self.close(CloseReason::Done);
+            out.push(close);
+            self.end(Outcome::Done);
+        }
+    }
+}
