@@ -27,7 +27,7 @@ pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
         let context = Context::new()?;
         Ok(broker::serve(options, &dir, &context, stop)?)
     });
-    exit("broker", served.map(|()| Exit::Success))
+    exit("broker", served.map(|()| ended(stop)))
 }
 
 /// `zhit worker`.
@@ -36,7 +36,7 @@ pub fn worker(options: &WorkerOptions, stop: &Stop) -> Exit {
     let served = Context::new()
         .map_err(Failure::from)
         .and_then(|context| Ok(worker::serve(options, || open(&options.place), &context, stop)?));
-    exit("worker", served.map(|()| Exit::Success))
+    exit("worker", served.map(|()| ended(stop)))
 }
 
 /// `zhit client`.
@@ -58,6 +58,15 @@ pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
         Ok(ping::run(options, &context, &dir, stop)?)
     });
     exit("ping", ended)
+}
+
+/// How a broker or worker ended that did what it was asked: a second signal asks it to cut off what runs.
+fn ended(stop: &Stop) -> Exit {
+    if stop.stage() == 2 {
+        Exit::of_signal(stop.signal())
+    } else {
+        Exit::Success
+    }
 }
 
 /// Opens the host's runtime directory.

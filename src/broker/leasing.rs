@@ -34,25 +34,23 @@ impl Machine {
                 _ => {}
             }
         }
-        if self.leaving {
-            return self.send_full(from, &open, FullReason::Leaving, out);
-        }
-        if open.resume || open.age_ms > 0 {
+        if (open.resume || open.age_ms > 0) && self.is_young(now) {
             // An earlier OPEN of it may have reached this broker's predecessor, and a slot that has not registered here yet
             // may hold it.
-            if self.is_young(now) {
-                if self.early.len() < QUEUE_MAX {
-                    self.early.insert(open.hit, Wish::new(now, from, &open));
-                }
-                return;
+            if self.early.len() < QUEUE_MAX {
+                self.early.insert(open.hit, Wish::new(now, from, &open));
             }
-            // Without the journals of slots nobody knows what a predecessor leased to one that is silent: "may have run"
-            // is the only true answer (rules O4, O5).
-            let older = Duration::from_millis(u64::from(open.age_ms)) > now.since(self.started_at);
-            if open.resume || older {
-                let unknown = closed(open.hit, open.attach, ClosedReason::Unknown, "");
-                return out.push(Action::Send(from, unknown));
-            }
+            return;
+        }
+        // Without the journals of slots nobody knows what a predecessor leased to one that is silent: "may have run" is
+        // the only true answer (rules O4, O5).
+        let older = Duration::from_millis(u64::from(open.age_ms)) > now.since(self.started_at);
+        if open.resume || older {
+            let unknown = closed(open.hit, open.attach, ClosedReason::Unknown, "");
+            return out.push(Action::Send(from, unknown));
+        }
+        if self.leaving {
+            return self.send_full(from, &open, FullReason::Leaving, out);
         }
         self.lease_or_queue(now, from, open, out);
     }
@@ -158,8 +156,12 @@ impl Machine {
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
             Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())
         });
+        let newest = match self.memory.get(hit) {
+            Some(Past::Withdrawn(before)) => before.max(attempt),
+            _ => attempt,
+        };
         // An OPEN of this attempt that is still on its way comes too late.
-        self.memory.insert(now + ttl * 2, hit, Past::Withdrawn(attempt));
+        self.memory.insert(now + ttl * 2, hit, Past::Withdrawn(newest));
         out.push(Action::Send(from, Message::Withdrawn { hit, attempt }));
     }
 

@@ -59,6 +59,11 @@ impl Machine {
         match (said.hit, believed) {
             (Some(hit), _) if self.leases.get(&hit).is_none_or(|leased| leased.slot != from) => {
                 self.find_lease(now, from, hit, out);
+                let other = believed.filter(|other| *other != hit);
+                let unasked = |other: &HitKey| self.leases.get(other).is_some_and(|leased| leased.wish.is_none());
+                if let Some(other) = other.filter(unasked) {
+                    self.ask_again(now, other, out);
+                }
             }
             (Some(_), _) => {}
             (None, Some(hit)) => match self.leases.get(&hit) {

@@ -152,6 +152,11 @@ impl Hit {
         hit
     }
 
+    /// The pool that it asks.
+    pub fn pool(&self) -> &str {
+        &self.config.pool
+    }
+
     /// Its key.
     pub const fn key(&self) -> HitKey {
         self.key
@@ -287,6 +292,7 @@ impl Hit {
     /// `message` could not be sent: there is no broker at the other end of the socket.
     pub fn on_no_route(&mut self, now: Moment, message: &Message) {
         match self.phase {
+            Phase::Ended => return,
             Phase::Open => self.phase = Phase::Resuming,
             Phase::Waiting => self.phase = Phase::Opening,
             _ => {}
@@ -423,3 +429,7 @@ impl Hit {
         (pieces, bytes, self.requests.kept_bytes())
     }
 }
+
+#[cfg(test)]
+#[path = "hit_tests.rs"]
+mod tests;

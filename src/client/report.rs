@@ -32,7 +32,7 @@ pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>,
             let text = format!("no broker reached at {socket} within --wait; start one on this host: zhit broker");
             (Exit::NoBroker, text)
         }
-        Some(Outcome::NoSlot(why)) => (Exit::NoSlot, no_slot(why)),
+        Some(Outcome::NoSlot(why)) => (Exit::NoSlot, no_slot(why, hit.pool())),
         Some(Outcome::Deadline) => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
         Some(Outcome::Lost(why)) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
     };
@@ -51,11 +51,12 @@ fn say(what: &dyn Display) {
     style::error(&format_args!("client: {what}"));
 }
 
-fn no_slot(why: &NoSlot) -> String {
+fn no_slot(why: &NoSlot, pool: &str) -> String {
     match why {
         NoSlot::Queued { slots: 0, .. } => {
-            "no worker serves this pool on this host; start one (zhit worker --pool NAME), or name another with --pool"
-                .to_owned()
+            format!(
+                "no worker serves pool {pool} on this host; start one (zhit worker --pool {pool}), or name another with --pool"
+            )
         }
         NoSlot::Queued { ahead, slots, busy } => format!(
             "no slot became free within --wait: {busy} of {slots} slots are leased and {ahead} clients waited before this \
@@ -65,7 +66,7 @@ fn no_slot(why: &NoSlot) -> String {
             "the broker is leaving and no other came within --wait; start one on this host: zhit broker".to_owned()
         }
         NoSlot::Refused(FullReason::QueueFull) => "too many clients wait at this broker already; try later".to_owned(),
-        NoSlot::Refused(FullReason::NoWorker) => "no worker serves this pool on this host".to_owned(),
+        NoSlot::Refused(FullReason::NoWorker) => format!("no worker serves pool {pool} on this host"),
         NoSlot::Refused(FullReason::Busy) | NoSlot::Unknown => "no slot became free within --wait".to_owned(),
     }
 }

@@ -14,6 +14,8 @@ pub mod message;
 pub mod mutation;
 pub mod status;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod tables;
 pub mod time;
 
 pub use ids::{Attach, Attempt, DirId, HitKey, Incarnation, Peer, SlotId, Term, WorkerId};

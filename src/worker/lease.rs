@@ -260,7 +260,7 @@ impl Slot {
 
     /// The grace of a drain is over: what runs is ended.
     pub fn abandon(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let note = "the worker was asked to end and its grace is over";
+        let note = "its grace is over";
         self.end_hit(now, ClosedReason::WorkerLeft, note.to_owned(), out);
         self.flush(now, out);
     }

@@ -40,9 +40,11 @@ impl Hit {
                 attach,
                 client,
                 current,
-            } if (hit, attach, client) == (self.key, self.attach, self.client) => self.on_occupied(now, current),
-            Message::Queued(queued) if queued.hit == self.key => self.on_queued(now, &queued),
-            Message::Full(full) if full.hit == self.key => self.on_full(now, &full),
+            } if client != 0 && (hit, attach, client) == (self.key, self.attach, self.client) => {
+                self.on_occupied(now, current);
+            }
+            Message::Queued(queued) if queued.hit == self.key && self.client == 0 => self.on_queued(now, &queued),
+            Message::Full(full) if full.hit == self.key && self.client == 0 => self.on_full(now, &full),
             Message::Withdrawn { hit, attempt } if hit == self.key && attempt == self.attempt => {
                 if matches!(self.phase, Phase::Withdrawing { .. }) {
                     self.end(Outcome::NoSlot(self.no_slot.clone()));
