@@ -24,7 +24,7 @@ fn a_pool_without_workers_is_a_5() {
         .code(5)
         .wrote("");
     ended
-        .says("no worker serves this pool")
+        .says("no worker serves pool")
         .says("zhit worker --pool")
         .within(SECOND);
     host.stop();

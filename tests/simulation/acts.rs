@@ -72,6 +72,7 @@ impl World {
         };
         machine.flush(now, &mut out);
         client.outcome = machine.outcome().cloned();
+        client.was_served = machine.slot().is_some();
         let (outcome, step_at) = (client.outcome.clone(), client.step_at);
         let held = machine.held();
         if self.is_sample() {

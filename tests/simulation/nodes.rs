@@ -153,6 +153,8 @@ pub(crate) struct ClientNode {
     /// There while the process runs.
     pub(crate) machine: Option<Hit>,
     pub(crate) outcome: Option<Outcome>,
+    /// A slot had said so when it ended.
+    pub(crate) was_served: bool,
     pub(crate) crashed: bool,
     pub(crate) alarm: Alarm,
     pub(crate) step_at: Option<Moment>,
@@ -173,6 +175,7 @@ impl ClientNode {
             address: 0,
             machine: None,
             outcome: None,
+            was_served: false,
             crashed: false,
             alarm: Alarm {
                 at: None,

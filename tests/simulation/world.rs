@@ -8,6 +8,7 @@ use zhit::broker::machine as broker;
 use zhit::client::hit::{Lost, NoSlot, Outcome};
 use zhit::protocol::frame::{Command, Frames, Head};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
+use zhit::protocol::message::ClosedReason;
 use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term};
 
 use crate::credit::Credit;
@@ -223,6 +224,10 @@ impl World {
         for client in &self.clients {
             client.check(&self.books)?;
             let lost = match client.outcome {
+                // Without journals nobody knows what a broker that died had leased before its client was told so.
+                Some(Outcome::Lost(Lost::Closed(ClosedReason::Unknown, _))) if !client.was_served => {
+                    self.plan.broker_deaths.is_empty()
+                }
                 Some(Outcome::Lost(_) | Outcome::Deadline) => true,
                 Some(Outcome::NoBroker) => self.plan.broker_deaths.is_empty(),
                 _ => false,
