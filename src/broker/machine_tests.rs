@@ -105,7 +105,9 @@ impl Bench {
         }
         for action in std::mem::take(&mut self.out) {
             match action {
-                Action::Send(_, Message::Registered(_) | Message::Heartbeat(_) | Message::Farewell) => {}
+                Action::Send(_, Message::Registered(_) | Message::Heartbeat(_) | Message::Farewell)
+                | Action::Watch(..)
+                | Action::Unwatch(_) => {}
                 Action::Send(_, message) if !matches!(message.head().hit, hit if hit == key(1) || hit.is_none()) => {}
                 Action::Send(to, message) => {
                     let command = format!("{:?}", message.head().command).to_uppercase();
@@ -117,7 +119,6 @@ impl Bench {
                     };
                     said.push(format!("{command}{more} to {}", name(to)));
                 }
-                Action::Watch(..) | Action::Unwatch(_) => {}
             }
         }
         said
@@ -272,7 +273,7 @@ fn client_events() -> Vec<(&'static str, Event)> {
             );
         }),
         ("OPEN, the next attempt", |b| {
-            b.hear("client", Message::Open(open(1, 2)))
+            b.hear("client", Message::Open(open(1, 2)));
         }),
         ("OPEN, to resume", |b| {
             let resume = true;
@@ -341,7 +342,7 @@ fn slot_events() -> Vec<(&'static str, Event)> {
             b.hear("slot", declined(1, DeclineReason::Draining, None));
         }),
         ("DECLINED (ended)", |b| {
-            b.hear("slot", declined(1, DeclineReason::Ended, None))
+            b.hear("slot", declined(1, DeclineReason::Ended, None));
         }),
         ("DECLINED, an older attempt", |b| {
             b.hear("slot", declined(0, DeclineReason::Busy, Some(key(7))));
@@ -356,10 +357,10 @@ fn slot_events() -> Vec<(&'static str, Event)> {
             b.register("slot'", 1, Some(key(1)));
         }),
         ("REGISTER on a new connection, serving nothing", |b| {
-            b.register("slot'", 1, None)
+            b.register("slot'", 1, None);
         }),
         ("REGISTER of another slot, serving it", |b| {
-            b.register("third", 3, Some(key(1)))
+            b.register("third", 3, Some(key(1)));
         }),
         ("GOODBYE of the slot", |b| {
             b.hear(

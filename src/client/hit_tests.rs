@@ -224,6 +224,7 @@ fn closed(attach: u32) -> Message {
 
 type Event = fn(&mut Bench);
 
+#[expect(clippy::too_many_lines, reason = "a list: one entry an event")]
 fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("OPENED", |b| b.hear(Message::Opened(b.opened()))),
@@ -274,13 +275,13 @@ fn events() -> Vec<(&'static str, Event)> {
         }),
         ("CLOSED", |b| b.hear(closed(b.hit.attach.0))),
         ("CLOSED to a higher attach number", |b| {
-            b.hear(closed(b.hit.attach.0 + 1))
+            b.hear(closed(b.hit.attach.0 + 1));
         }),
         ("OCCUPIED, higher", |b| b.hear(b.occupied(b.hit.attach.0 + 1))),
         ("OCCUPIED, lower", |b| b.hear(b.occupied(b.hit.attach.0 - 1))),
         ("QUEUED", |b| b.hear(queued(b.hit.attempt.0))),
         ("QUEUED, older attempt", |b| {
-            b.hear(queued(b.hit.attempt.0.wrapping_sub(1)))
+            b.hear(queued(b.hit.attempt.0.wrapping_sub(1)));
         }),
         ("FULL", |b| b.hear(full(b.hit.attempt.0))),
         ("FULL, older attempt", |b| b.hear(full(b.hit.attempt.0.wrapping_sub(1)))),
@@ -288,7 +289,7 @@ fn events() -> Vec<(&'static str, Event)> {
             b.hear(Message::Withdrawn {
                 hit: key(),
                 attempt: b.hit.attempt,
-            })
+            });
         }),
         ("WITHDRAWN, older attempt", |b| {
             let attempt = Attempt(b.hit.attempt.0.wrapping_sub(1));
@@ -334,7 +335,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("silence for liveness intervals", |b| b.pass(INTERVAL * 3)),
         ("silence for twice that", |b| b.pass(INTERVAL * 6)),
         ("silence for its ttl, and what it waits for", |b| {
-            b.pass(TTL + INTERVAL * 3)
+            b.pass(TTL + INTERVAL * 3);
         }),
         ("the deadline of its request", |b| {
             for _ in 0..65 {

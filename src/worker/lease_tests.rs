@@ -253,7 +253,7 @@ fn broker_events() -> Vec<(&'static str, Event)> {
         }),
         ("LEASE of another Hit", |b| b.hear(Message::Lease(lease(2)))),
         ("LEASE of a Hit that has ended here", |b| {
-            b.hear(Message::Lease(lease(8)))
+            b.hear(Message::Lease(lease(8)));
         }),
         ("LEASE of another Hit, older term", |b| {
             let term = Term(1);
