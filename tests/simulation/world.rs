@@ -462,7 +462,7 @@ impl World {
         }
         let (from, life) = (self.address_of(node), self.broker.life);
         let frames = message.encode();
-        self.transmit(node, (from, true), frames, |frames| Event::ToBroker {
+        self.transmit(node, (from, true), &frames, |frames| Event::ToBroker {
             from,
             life,
             frames,
@@ -476,10 +476,10 @@ impl World {
         let Some(node) = self.addresses.get(to as usize - 1).copied() else {
             return;
         };
-        self.transmit(node, (to, false), frames, |frames| Event::ToPeer { to, frames });
+        self.transmit(node, (to, false), &frames, |frames| Event::ToPeer { to, frames });
     }
 
-    fn transmit(&mut self, node: Node, link: (u32, bool), frames: Frames, event: impl Fn(Frames) -> Event) {
+    fn transmit(&mut self, node: Node, link: (u32, bool), frames: &Frames, event: impl Fn(Frames) -> Event) {
         let client = match node {
             Node::Client(index) => Some(index),
             _ => None,
@@ -487,10 +487,10 @@ impl World {
         let arrivals = self.links.arrivals(self.now, link, client);
         if self.is_cut(node) || arrivals[0].is_none() {
             let way = if link.1 { "from" } else { "to" };
-            return self.note(|| format!("lost {way} {node:?}: {}", frames_text(&frames)));
+            return self.note(|| format!("lost {way} {node:?}: {}", frames_text(frames)));
         }
         for at in arrivals.into_iter().flatten() {
-            self.flying += u32::from(counts(&frames));
+            self.flying += u32::from(counts(frames));
             self.push(at, event(frames.clone()));
         }
     }
