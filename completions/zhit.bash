@@ -75,12 +75,20 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__broker)
-            opts="-h -V --grace --interval --liveness --patience --host --cluster --help --version"
+            opts="-h -V --host --cluster --grace --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --grace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -97,14 +105,6 @@ _zhit() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --host)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cluster)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -113,12 +113,20 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__client)
-            opts="-h -V --lines --local --builtin --handler --pool --wait --timeout --ttl --format --progress --interval --liveness --patience --host --cluster --help --version"
+            opts="-h -V --host --cluster --lines --local --builtin --handler --pool --wait --timeout --ttl --format --progress --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --builtin)
                     COMPREPLY=($(compgen -W "hello echo whoami sleep sink source" -- "${cur}"))
                     return 0
@@ -160,14 +168,6 @@ _zhit() {
                     return 0
                     ;;
                 --patience)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --host)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cluster)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -263,12 +263,20 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__ping)
-            opts="-h -V --count --interval --wait --wait-ready --format --host --cluster --help --version"
+            opts="-h -V --host --cluster --count --interval --wait --wait-ready --format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --count)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -289,14 +297,6 @@ _zhit() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
-                --host)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cluster)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -305,12 +305,20 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__worker)
-            opts="-h -V --pool --slots --grace --builtin --interval --liveness --patience --host --cluster --help --version"
+            opts="-h -V --host --cluster --pool --slots --grace --builtin --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pool)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -336,14 +344,6 @@ _zhit() {
                     return 0
                     ;;
                 --patience)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --host)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cluster)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -33,14 +33,16 @@ complete -c zhit -n "__fish_zhit_needs_command" -f -a "worker" -d 'Serve request
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "client" -d 'Ask: one Hit, its replies on stdout in order'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "ping" -d 'Show who is there: broker, workers, slots, round-trip times'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l grace -d 'On SIGTERM, let running Hits finish for this long' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l patience -d 'Silence that is tolerated while work is outstanding' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s V -l version -d 'Print version'
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l host -d 'Name of this host [default: the hostname]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l pool -d 'Pool to serve in' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l slots -d 'Threads, each of which serves one Hit at a time' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l grace -d 'On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL' -r
@@ -53,10 +55,10 @@ source\t'answers with as many bytes as the request says (1048576, 10MiB)'"
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'Silence that is tolerated while work is outstanding' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -s V -l version -d 'Print version'
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l host -d 'Name of this host [default: the hostname]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l builtin -d 'Handler for --local [default: hello]' -r -f -a "hello\t'answers World'
 echo\t'answers with the request itself'
 whoami\t'answers with host, worker, slot, thread id and the request\'s number'
@@ -76,20 +78,18 @@ never\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l interval -d 'Period of heartbeats' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l patience -d 'Silence that is tolerated while work is outstanding' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l lines -d 'Take each line of stdin as a request'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l local -d 'Run broker and worker inside this command'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s V -l version -d 'Print version'
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l count -d 'Ping this many times' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l interval -d 'From one ping to the next' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait -d 'Wait this long for each answer' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait-ready -d 'First wait up to this long until the broker answers and has a slot' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l format -d 'Print for people, or one JSON object for each ping' -r -f -a "text\t''
 json\t''"
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l cluster -d 'Name of the cluster' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "broker" -d 'Route between the clients and workers of this host'

@@ -78,7 +78,9 @@ struct PlaceArgs {
     cluster: String,
 }
 
+// Deferred: of one command's flags only those of that command are ever made.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Role {
     /// Route between the clients and workers of this host
     ///

@@ -84,8 +84,9 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         grace: GRACE,
         handler,
     };
-    let dir = RuntimeDir::open(&place)?;
-    let socket = dir.broker_socket();
+    // So that the client finds it at once.
+    RuntimeDir::open(&place)?;
+    let own_place = place.clone();
     let served = {
         let (place, context, stop, done) = (
             place.clone(),
@@ -108,7 +109,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         })
         .map_err(LocalError::Thread)?
     };
-    let ended = client::run(options, &context, &socket, stop);
+    let ended = client::run(options, &context, &own_place, stop);
     worker_stop.raise(SIGTERM);
     let worked = worked.join();
     broker_stop.raise(SIGTERM);

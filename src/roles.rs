@@ -3,13 +3,16 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::broker;
 use crate::client::{self, ClientError};
 use crate::exit::Exit;
 use crate::local;
-use crate::net::Context;
+use crate::net::{self, Context};
 use crate::options::{BrokerOptions, ClientOptions, PingOptions, Place, WorkerOptions};
 use crate::ping::{self, PingError};
 use crate::runtime::{self, RuntimeDir, RuntimeError};
@@ -39,22 +42,32 @@ pub fn worker(options: &WorkerOptions, stop: &Stop) -> Exit {
     exit("worker", served.map(|()| ended(stop)))
 }
 
+/// What a client does before its first thread is spawned. (With `--local` it is a broker and a worker, too.)
+pub fn prepare_client(options: &ClientOptions) {
+    if options.local.is_none() {
+        net::prepare_short_life();
+    }
+}
+
 /// `zhit client`.
 pub fn client(mut options: ClientOptions, stop: &Arc<Stop>) -> Exit {
     let ended = match options.local.take() {
         Some(handler) => local::run(options, handler, stop),
-        None => open(&options.place).map_err(Failure::from).and_then(|dir| {
-            let context = Context::new()?;
-            Ok(client::run(options, &context, &dir.broker_socket(), stop)?)
-        }),
+        None => ask(options, stop),
     };
     exit("client", ended)
+}
+
+fn ask(options: ClientOptions, stop: &Stop) -> Result<Exit, Failure> {
+    let place = place(&options.place)?;
+    let context = Context::small()?;
+    Ok(client::run(options, &context, &place, stop)?)
 }
 
 /// `zhit ping`.
 pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
     let ended = open(&options.place).map_err(Failure::from).and_then(|dir| {
-        let context = Context::new()?;
+        let context = Context::small()?;
         Ok(ping::run(options, &context, &dir, stop)?)
     });
     exit("ping", ended)
@@ -71,7 +84,11 @@ fn ended(stop: &Stop) -> Exit {
 
 /// Opens the host's runtime directory.
 fn open(place: &Place) -> Result<RuntimeDir, RuntimeError> {
-    RuntimeDir::open(&runtime::Place::from_env(&place.cluster, &place.host)?)
+    RuntimeDir::open(&self::place(place)?)
+}
+
+fn place(place: &Place) -> Result<runtime::Place, RuntimeError> {
+    runtime::Place::from_env(&place.cluster, &place.host)
 }
 
 /// Why a role did not do what it was asked.
@@ -81,7 +98,7 @@ pub enum Failure {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
-    Net(#[from] crate::net::NetError),
+    Net(#[from] net::NetError),
     #[error(transparent)]
     Broker(#[from] broker::BrokerError),
     #[error(transparent)]
@@ -107,11 +124,15 @@ fn complain(role: &str, what: &dyn Display) {
 
 /// What broker and worker do is logged to stderr.
 fn log() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = std::env::var(LOG_VARIABLE).ok().and_then(|text| text.parse().ok());
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let screen = crate::term::style::Screen::stderr();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Log::default);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(Log::default)
+        .with_target(false)
+        .with_ansi(screen.has_colour());
     // Only the first role of a process sets it.
-    let _ = log.with_target(false).with_ansi(screen.has_colour()).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
 }

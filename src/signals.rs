@@ -2,10 +2,11 @@
 //!
 //! All other threads are spawned with signals blocked, so that no call of theirs is interrupted. The first SIGINT,
 //! SIGTERM or (where it means end) SIGHUP asks the role to end well, the second to end now. SIGQUIT and the rest keep
-//! their defaults; SIGPIPE is ignored, as Rust has it, and a broken pipe is an error of the write.
+//! their defaults, but SIGPIPE: a broken pipe is an error of the write.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -14,13 +15,17 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use rustix::fs::{Mode, OFlags};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::net::Waker;
 
 /// After the second signal a role has this long to kill what it started and to take its files away.
 const STOP_NOW: Duration = Duration::from_millis(200);
+
+/// More than /proc/self/stat ever has: 52 numbers and the name of a command.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// What a thread raises by its own fault. Blocked, they would kill the process without the runtime's message.
 const FAULTS: [Signal; 7] = [
@@ -108,6 +113,25 @@ impl Stop {
             waker.wake();
         }
     }
+}
+
+/// Makes the process fit to run: standard input, output and error are open, if only on /dev/null, so that no socket ever
+/// has their numbers; and a write to a closed pipe is an error, not the end. Call it first of all.
+///
+/// # Errors
+/// When /dev/null cannot be opened, or the signal not be taken.
+pub fn prepare_process() -> io::Result<()> {
+    loop {
+        // The lowest free number is taken. Not close-on-exec: what we start needs the three as well.
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            break;
+        }
+        // Kept open to the process's end.
+        let _ = null.into_raw_fd();
+    }
+    // Taken rather than ignored: programs that we start do not inherit it. Nobody looks at the flag.
+    signal_hook::flag::register(SIGPIPE, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// Runs a role on a thread of its own and takes the signals meanwhile. Call it on the main thread, before any other
@@ -214,11 +238,17 @@ fn caught() -> Vec<i32> {
         .collect()
 }
 
-/// The set of ignored signals, signal n as bit n - 1 (proc(5)).
+/// The set of ignored signals, signal n as bit n - 1, without the real-time ones: field 33 of /proc/self/stat (proc(5)),
+/// a file that the kernel writes in a fifth of the time that `status` takes.
 fn ignored_at_start() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(digits.trim(), 16).ok()
+    let mut stat = [0; STAT_BYTES_MAX];
+    let length = File::open("/proc/self/stat")
+        .and_then(|mut file| file.read(&mut stat))
+        .ok()?;
+    let stat = str::from_utf8(stat.get(..length)?).ok()?;
+    // The second field is the command in parentheses, and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(33 - 3)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns the build of libzmq with libsodium (so that CURVE is always there), the generated declarations, and the size
 //! of a context. Everything here is unsafe or a constant; safe code uses `zmq`, and `zmq-ext` for what that lacks.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 
 pub use std::os::fd::RawFd;
@@ -20,11 +21,17 @@ pub use ffi::*;
 // Nothing names libsodium in Rust; the reference keeps it among the libraries to link.
 use libsodium_sys as _;
 
-/// Sockets that a context holds: a worker of the most slots (1,024) has two each, and as many again to spare. libzmq's
-/// own limit (65,535) would cost every process, the shortest client too, 0.1 ms and half a megabyte for the table.
-const SOCKETS_MAX: i32 = 4_096;
+thread_local! {
+    /// How many sockets the next context of this thread holds. Its table costs 12 bytes and some time for each.
+    static SOCKETS_MAX: Cell<i32> = const { Cell::new(ZMQ_MAX_SOCKETS_DFLT.cast_signed()) };
+}
 
-/// Creates a context that can hold 4,096 sockets instead of 1,023: the `zmq` crate has no setter for
+/// Says how many sockets the contexts hold that this thread makes from now on.
+pub fn set_sockets_max(count: i32) {
+    SOCKETS_MAX.set(count);
+}
+
+/// Creates a context that can hold as many sockets as [`set_sockets_max`] said: the `zmq` crate has no setter for
 /// `ZMQ_MAX_SOCKETS`, and it must be set before the first socket.
 ///
 /// Returns null where libzmq's own function does, with `zmq_errno` set.
@@ -37,9 +44,9 @@ pub unsafe fn zmq_ctx_new() -> *mut c_void {
     // SAFETY: the function takes nothing and may be called at any time, from any thread.
     let context = unsafe { ffi::zmq_ctx_new() };
     if !context.is_null() {
-        // A refusal would leave the default, which serves all but very large workers; there is nobody to tell.
+        // A refusal would leave the default; who then has too few sockets is told when one is made.
         // SAFETY: `context` was just created and nobody else knows it.
-        unsafe { zmq_ctx_set(context, ZMQ_MAX_SOCKETS.cast_signed(), SOCKETS_MAX) };
+        unsafe { zmq_ctx_set(context, ZMQ_MAX_SOCKETS.cast_signed(), SOCKETS_MAX.get()) };
     }
     context
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::Path;
 
 use crate::exit::Exit;
 use crate::protocol::message::{ClosedReason, FullReason};
@@ -16,7 +17,7 @@ use super::run::exit_of;
 const SIGPIPE: u8 = 13;
 
 /// Says on stderr what a person must know, and gives the exit code.
-pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>, socket: &str) -> Exit {
+pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>, socket: &Path) -> Exit {
     if let Some(error) = broken {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Exit::Signal(SIGPIPE);
@@ -28,16 +29,22 @@ pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>,
     let (exit, text) = match hit.outcome() {
         None | Some(Outcome::Done) => return failed,
         Some(Outcome::Abandoned) => (Exit::Lost, "the Hit was given up".to_owned()),
-        Some(Outcome::NoBroker) => {
-            let text = format!("no broker reached at {socket} within --wait; start one on this host: zhit broker");
-            (Exit::NoBroker, text)
-        }
+        Some(Outcome::NoBroker) => return no_broker(socket),
         Some(Outcome::NoSlot(why)) => (Exit::NoSlot, no_slot(why, hit.pool())),
         Some(Outcome::Deadline) => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
         Some(Outcome::Lost(why)) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
     };
     say(&text);
     exit
+}
+
+/// Says that nobody was reached.
+pub(super) fn no_broker(socket: &Path) -> Exit {
+    let socket = socket.display();
+    say(&format_args!(
+        "no broker reached at {socket} within --wait; start one on this host: zhit broker"
+    ));
+    Exit::NoBroker
 }
 
 /// Says what a client that is told to end leaves behind.

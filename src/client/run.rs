@@ -1,7 +1,7 @@
 //! `zhit client`: one loop over stdin, the broker's socket and the writer, around the pure machine in `hit`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::stdio::stdin;
@@ -12,7 +12,9 @@ use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Wake
 use crate::options::{ClientOptions, Format, Input};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::status::Status;
+use crate::protocol::time::Moment;
 use crate::protocol::{HitKey, Message};
+use crate::runtime::{Place, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::progress::Bar;
 use crate::term::style::Screen;
@@ -29,9 +31,15 @@ const TURN_MAX: Duration = Duration::from_millis(250);
 /// A broker that is there is reached and answers within this, so a client that may not wait still asks as long.
 const ASK_MIN: Duration = Duration::from_millis(250);
 
+/// How often a client looks for the directory of a host that has none yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Why a client cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// The host's directory.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -63,11 +71,17 @@ struct Client {
 ///
 /// # Errors
 /// [`ClientError`] when nothing could be tried.
-pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop) -> Result<Exit, ClientError> {
+pub fn run(options: ClientOptions, context: &Context, place: &Place, stop: &Stop) -> Result<Exit, ClientError> {
+    let started_at = clock::now();
     let waker = Waker::new()?;
     stop.register(&waker);
-    let mut client = Client::new(options, context, socket, waker.clone())?;
-    let host_socket = socket.display().to_string();
+    let wait_until = started_at + options.wait;
+    let socket = match find(place, wait_until, stop, &waker)? {
+        Found::Socket(socket) => socket,
+        Found::Nothing => return Ok(report::no_broker(&place.broker_socket())),
+        Found::Signal(signal) => return Ok(Exit::of_signal(signal)),
+    };
+    let mut client = Client::new(started_at, options, context, &socket, waker.clone())?;
     let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
     Ok(match ended {
@@ -75,8 +89,34 @@ pub fn run(options: ClientOptions, context: &Context, socket: &Path, stop: &Stop
             report::given_up(&client.hit);
             Exit::of_signal(signal)
         }
-        Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &host_socket),
+        Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &socket),
     })
+}
+
+/// What is there of the host's directory.
+enum Found {
+    Socket(PathBuf),
+    Nothing,
+    Signal(i32),
+}
+
+/// The broker's socket, as soon as the host has a directory to hold one. A client makes none.
+fn find(place: &Place, wait_until: Moment, stop: &Stop, waker: &Waker) -> Result<Found, ClientError> {
+    loop {
+        if let Some(dir) = RuntimeDir::open_existing(place)? {
+            return Ok(Found::Socket(dir.broker_socket()));
+        }
+        let left = wait_until.since(clock::now());
+        if stop.stage() > 0 {
+            return Ok(Found::Signal(stop.signal()));
+        }
+        if left.is_zero() {
+            return Ok(Found::Nothing);
+        }
+        let mut poll = Poll::new();
+        poll.fd(waker, Interest::READ);
+        poll.wait(Some(left.min(LOOK_AGAIN)))?;
+    }
 }
 
 /// Why the loop ended.
@@ -86,7 +126,13 @@ enum Ended {
 }
 
 impl Client {
-    fn new(options: ClientOptions, context: &Context, socket: &Path, waker: Waker) -> Result<Self, ClientError> {
+    fn new(
+        started_at: Moment,
+        options: ClientOptions,
+        context: &Context,
+        socket: &Path,
+        waker: Waker,
+    ) -> Result<Self, ClientError> {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(ClientError::Random)?;
         let timing = options.timing;
@@ -106,7 +152,7 @@ impl Client {
         dealer.connect(socket)?;
         let json = options.format == Format::Json;
         Ok(Self {
-            hit: Hit::open(clock::now(), HitKey::from_bytes(key), config),
+            hit: Hit::open(started_at, HitKey::from_bytes(key), config),
             dealer,
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),

@@ -7,12 +7,23 @@ use super::NetError;
 /// The libzmq that this program was made for.
 const VERSION: (i32, i32, i32) = (4, 3, 5);
 
+/// Sockets of a broker or worker: two for each of the 1,024 slots that a worker may have, and as many again to spare.
+const SERVER_SOCKETS_MAX: u16 = 4096;
+
+/// Sockets of a client or a ping, with room for those that libzmq makes itself.
+const CLIENT_SOCKETS_MAX: u16 = 16;
+
 /// First reconnect interval, in milliseconds, before this process's random share of as many again is added: libzmq
 /// doubles it without jitter, and a thousand slots must not come back to a new broker in one beat.
 const RECONNECT_MS_MIN: u32 = 10;
 
 /// Random share of the reconnect interval, in milliseconds.
 const RECONNECT_MS_SPREAD: u32 = 20;
+
+/// Has a process that lives for milliseconds, and its libzmq, allocate cheaply. Call it first of all.
+pub fn prepare_short_life() {
+    zmq_ext::share_one_heap();
+}
 
 /// One I/O thread and what its sockets have in common. Cloning is cheap; all clones are the same context.
 ///
@@ -25,12 +36,28 @@ pub struct Context {
 }
 
 impl Context {
-    /// Makes a context.
+    /// A context for a broker or a worker: a worker of the most slots has two sockets for each.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn new() -> Result<Self, NetError> {
+        Self::of(SERVER_SOCKETS_MAX)
+    }
+
+    /// A context for one that asks and ends. A large table of sockets would be a good part of what it does.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn small() -> Result<Self, NetError> {
+        Self::of(CLIENT_SOCKETS_MAX)
+    }
+
+    /// Makes a context for so many sockets.
     ///
     /// # Errors
     /// [`NetError::Library`] when the libzmq that is linked in is not the one this program was made for;
     /// [`NetError::Zmq`] when there are no descriptors or memory left.
-    pub fn new() -> Result<Self, NetError> {
+    fn of(sockets_max: u16) -> Result<Self, NetError> {
         let (version, curve) = (zmq::version(), zmq::has("curve") == Some(true));
         if version != VERSION || !curve {
             let (major, minor, patch) = version;
@@ -39,7 +66,7 @@ impl Context {
                 curve,
             });
         }
-        let zmq = zmq::Context::new();
+        let zmq = zmq_ext::context(sockets_max);
         // A context that could not be made is a null pointer, and says so here.
         zmq.set_io_threads(1).map_err(|source| NetError::Zmq {
             doing: "start libzmq",

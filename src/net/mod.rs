@@ -10,7 +10,7 @@ mod poll;
 mod socket;
 mod waker;
 
-pub use context::{Context, raise_descriptor_limit};
+pub use context::{Context, prepare_short_life, raise_descriptor_limit};
 pub use poll::{AnySocket, Interest, Key, Poll, Ready};
 pub use socket::{Dealer, Received, Router, Sent, endpoint, endpoint_path};
 pub use waker::Waker;

@@ -20,6 +20,8 @@ const SOCKET_NAME_LONGEST: &str = "members/w99999.99999";
 /// Longest path of the directory: a slash and the longest name come after it.
 const DIR_BYTES_MAX: usize = SOCKET_PATH_BYTES_MAX - 1 - SOCKET_NAME_LONGEST.len();
 
+const BROKER_SOCKET: &str = "broker.sock";
+
 /// How often a directory that others make and remove meanwhile is tried.
 const TRIES: u32 = 8;
 
@@ -83,6 +85,11 @@ impl Place {
     /// The directory's path.
     pub fn path(&self) -> PathBuf {
         self.base.join(&self.cluster).join(&self.host)
+    }
+
+    /// The broker's socket there.
+    pub fn broker_socket(&self) -> PathBuf {
+        self.path().join(BROKER_SOCKET)
     }
 }
 
@@ -159,7 +166,7 @@ impl RuntimeDir {
 
     /// The broker's socket.
     pub fn broker_socket(&self) -> PathBuf {
-        self.path.join("broker.sock")
+        self.path.join(BROKER_SOCKET)
     }
 
     /// The socket of a slot's own ROUTER; with slot number 0, of the worker's control thread.

@@ -45,6 +45,18 @@ fn replies_to_arguments_end_with_one_newline() {
     host.stop();
 }
 
+/// A socket that took the number of a closed standard stream would get what is meant for a person.
+#[test]
+fn closed_standard_streams_are_no_sockets() {
+    let host = Host::serving(1, &[]);
+    for (closed, wrote) in [("<&-", "World\n"), (">&-", ""), ("<&- >&- 2>&-", "")] {
+        let script = format!("exec \"$0\" client x {closed}");
+        let shell = host.run_program("sh", &["-c", &script, env!("CARGO_BIN_EXE_zhit")]);
+        shell.run().code(0).quiet().wrote(wrote);
+    }
+    host.stop();
+}
+
 #[test]
 fn each_line_is_a_request() {
     let host = Host::serving(2, &["--builtin", "echo"]);

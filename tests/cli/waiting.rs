@@ -13,6 +13,7 @@ fn without_a_broker_it_is_a_4() {
     ended.says("no broker reached").says("zhit broker").within(SECOND);
     let at_once = host.client(&["--wait", "0s", "x"]).run().code(4);
     at_once.within(Duration::ZERO);
+    assert!(!host.runtime_base().exists(), "a client makes no directory");
 }
 
 #[test]

@@ -86,7 +86,12 @@ impl Host {
 
     /// `zhit` with these arguments, on this host.
     pub(crate) fn zhit(&self, arguments: &[&str]) -> Start {
-        Start::new(env!("CARGO_BIN_EXE_zhit"), arguments)
+        self.run_program(env!("CARGO_BIN_EXE_zhit"), arguments)
+    }
+
+    /// Any program, with the environment that `zhit` has on this host.
+    pub(crate) fn run_program(&self, program: &str, arguments: &[&str]) -> Start {
+        Start::new(program, arguments)
             .env("ZHIT_RUNTIME_DIR", self.runtime_base())
             .env("ZHIT_HOST", HOST)
             .env("ROOM", self.room())

@@ -20,8 +20,9 @@ pub(crate) fn files() -> io::Result<Vec<Generated>> {
     let mut files = completions();
     // No page is written for `zhit help`, so none may be referred to; a page shows what short help leaves out.
     let mut whole = cli::command().disable_help_subcommand(true);
-    whole = whole.mut_subcommands(|part| part.mut_args(|flag| flag.hide_short_help(false)));
+    // A command's flags are only there once it is built.
     whole.build();
+    whole = whole.mut_subcommands(|part| part.mut_args(|flag| flag.hide_short_help(false)));
     let names: Vec<String> = whole.get_subcommands().map(|part| part.get_name().to_owned()).collect();
     files.push(("man/zhit.1".into(), page(&whole, "zhit", &names)?));
     for part in whole.get_subcommands() {

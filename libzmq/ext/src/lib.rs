@@ -3,11 +3,13 @@
 //! Owns every unsafe block between the program and libzmq. It keeps nothing and decides nothing: a function here is one
 //! call of libzmq, with its arguments made safe.
 
+mod pow;
+
 use std::ffi::{c_int, c_void};
 use std::mem::{align_of, size_of};
 
 use bytes::Bytes;
-use zmq::{Error, Message, PollEvents, PollItem, Socket};
+use zmq::{Context, Error, Message, PollEvents, PollItem, Socket};
 use zmq_sys::{zmq_msg_t, zmq_pollitem_t};
 
 /// Up to this size a body is copied when it is sent: the two allocations of a shared message cost more.
@@ -19,8 +21,38 @@ pub const SEND_COPY_BYTES_MAX: usize = 512;
 /// buffer, and would keep all of it alive; a larger one always has memory of its own.
 pub const RECV_COPY_BYTES_MAX: usize = 8192;
 
+/// What the shared heap grows by: what a client takes from its start to its end.
+const HEAP_STEP_BYTES: c_int = 384 * 1024;
+
+/// Free memory at the heap's end beyond this goes back to the system.
+const HEAP_TRIM_BYTES: c_int = 16 * 1024 * 1024;
+
 /// `ZMQ_ZAP_ENFORCE_DOMAIN`, which zmq.h 4.3.5 shows to draft builds only although every build obeys it (options.cpp).
 const ZAP_ENFORCE_DOMAIN: c_int = 93;
+
+/// Creates a context that holds so many sockets. Its table takes 12 bytes for each, and the time to fill them.
+#[must_use]
+pub fn context(sockets_max: u16) -> Context {
+    zmq_sys::set_sockets_max(sockets_max.into());
+    let context = Context::new();
+    zmq_sys::set_sockets_max(zmq_sys::ZMQ_MAX_SOCKETS_DFLT.cast_signed());
+    context
+}
+
+/// Has all threads of this process allocate from one heap, which grows in large steps and never shrinks: for one that
+/// lives for milliseconds. The C library would set up a heap for the thread that uses libzmq and for each of libzmq's
+/// own, and give memory back that it soon needs again. Call it before the first thread is spawned.
+pub fn share_one_heap() {
+    for (parameter, value) in [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_TOP_PAD, HEAP_STEP_BYTES),
+        (libc::M_TRIM_THRESHOLD, HEAP_TRIM_BYTES),
+    ] {
+        // A refusal leaves the default, which is only slower.
+        // SAFETY: the function takes two numbers and may be called at any time.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
 
 /// Sends `bytes` as one frame without copying it, unless it is small.
 ///

@@ -37,9 +37,19 @@ fn context_holds_more_sockets_than_the_default() {
         return;
     }
 
-    let context = zmq::Context::new();
+    let context = zmq_ext::context(4096);
     let sockets: Result<Vec<_>, _> = (0..wanted).map(|_| context.socket(zmq::DEALER)).collect();
     assert_eq!(sockets.map(|all| all.len()), Ok(wanted));
+}
+
+#[test]
+fn context_holds_no_more_sockets_than_asked_for() {
+    let context = zmq_ext::context(2);
+    let sockets = [(), ()].map(|()| context.socket(zmq::DEALER));
+    assert!(sockets.iter().all(Result::is_ok));
+    assert_eq!(context.socket(zmq::DEALER).err(), Some(zmq::Error::EMFILE));
+    drop(sockets);
+    assert!(zmq::Context::new().socket(zmq::DEALER).is_ok());
 }
 
 #[test]
