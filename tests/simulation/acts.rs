@@ -30,7 +30,7 @@ impl World {
         self.broker.machine = Some(machine);
         for action in out {
             match action {
-                broker::Action::Send(peer, message) => self.send_to_peer(peer, message.encode()),
+                broker::Action::Send(peer, message) => self.send_to_peer(peer, &message.encode()),
                 broker::Action::Watch(id, incarnation, pid) => {
                     self.broker.watched.push((id, incarnation, pid));
                     let process = pid as usize - 1;

@@ -471,12 +471,12 @@ impl World {
     }
 
     /// The broker sends to a connection.
-    pub(crate) fn send_to_peer(&mut self, peer: Peer, frames: Frames) {
+    pub(crate) fn send_to_peer(&mut self, peer: Peer, frames: &Frames) {
         let to = address_of(peer);
         let Some(node) = self.addresses.get(to as usize - 1).copied() else {
             return;
         };
-        self.transmit(node, (to, false), &frames, |frames| Event::ToPeer { to, frames });
+        self.transmit(node, (to, false), frames, |frames| Event::ToPeer { to, frames });
     }
 
     fn transmit(&mut self, node: Node, link: (u32, bool), frames: &Frames, event: impl Fn(Frames) -> Event) {
@@ -519,7 +519,7 @@ impl World {
         let mut to = None;
         self.with_broker(|machine, now, out| to = machine.route(now, peer, head, out))?;
         if let Some(to) = to {
-            self.send_to_peer(to, frames.clone());
+            self.send_to_peer(to, frames);
         }
         Ok(())
     }
