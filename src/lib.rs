@@ -13,6 +13,7 @@ pub mod builtin;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod election;
 pub mod exit;
 pub mod local;
 pub mod mapped;

@@ -16,10 +16,30 @@ pub enum Rule {
     S2,
     /// O1: the broker leases without looking the key up.
     O1,
+    /// O2: a request is journalled when its handler has ended, not before it starts.
+    O2,
+    /// O3: a slot does not look at the term after it has journalled a lease.
+    O3,
+    /// O4: a new broker leases a repeated OPEN without looking into the journals.
+    O4,
+    /// O5: a client repeats its OPEN for ever, and to a directory that is another.
+    O5,
     /// O6: the client ends with "no slot" without a confirmed WITHDRAW.
     O6,
     /// O8: messages of an older attach number are taken.
     O8,
+    /// A2: who computes for long is taken as hung.
+    A2,
+    /// A3: who stood still himself judges others at once.
+    A3,
+    /// E2: a term is what was stored plus one, whatever was heard or the time is.
+    E2,
+    /// V1: a vote that was cast stands, whatever signs of life come later.
+    V1,
+    /// V2: members that are silent do not count, even if their loops turn.
+    V2,
+    /// V3: the kill goes to the pid that the record names, whoever has it now.
+    V3,
     /// The END mark of a message is not sent again when it was lost.
     LostEnd,
     /// The broker leases a slot that is not idle, and the slot does not object.

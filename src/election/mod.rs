@@ -1,0 +1,7 @@
+//! Who is a host's master when the last one has died or hangs. Shared by workers, which watch, vote and start candidates,
+//! and by the broker, which takes the office.
+
+pub mod candidacy;
+pub mod journal;
+pub mod verdict;
+pub mod vote;
