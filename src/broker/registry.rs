@@ -1,7 +1,7 @@
 //! Who is registered: workers, their slots, and which slots are idle, the longest idle first. Part of the broker's pure
 //! machine.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::protocol::ids::{HitKey, Incarnation, Peer, SlotId, WorkerId};
@@ -17,6 +17,10 @@ pub(super) struct Worker {
     pub(super) control: Option<Peer>,
     pub(super) heard_at: Moment,
     pub(super) draining: bool,
+    /// When its control loop was last seen to turn, if that can be seen from here.
+    pub(super) turned_at: Option<Moment>,
+    /// Slots that are hung (rule A2), by number.
+    pub(super) hung: BTreeSet<u32>,
     pub(super) slots: BTreeMap<u32, Peer>,
 }
 
@@ -88,6 +92,8 @@ impl Registry {
             control: None,
             heard_at: now,
             draining: false,
+            turned_at: None,
+            hung: BTreeSet::new(),
             slots: BTreeMap::new(),
         });
         worker.heard_at = now;
@@ -232,6 +238,10 @@ impl Registry {
                 slots: worker.slots.len() as u32,
                 busy: self.busy(worker),
                 silent_ms: u32::try_from(now.since(worker.heard_at).as_millis()).unwrap_or(u32::MAX),
+                hung: worker.hung.len() as u32,
+                still_ms: worker
+                    .turned_at
+                    .map_or(0, |at| u32::try_from(now.since(at).as_millis()).unwrap_or(u32::MAX)),
                 draining: worker.draining,
             })
             .collect()

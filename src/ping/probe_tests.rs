@@ -46,6 +46,8 @@ fn pong(nonce: u64, slots: u32) -> Message {
         pool: "default".into(),
         slots,
         busy: 0,
+        hung: 0,
+        still_ms: 0,
         silent_ms: 0,
         draining: false,
     };

@@ -12,6 +12,8 @@ fn worker(id: u32, pool: &str, pid: u32, slots: u32, busy: u32) -> PongWorker {
         pool: pool.into(),
         slots,
         busy,
+        hung: 0,
+        still_ms: 0,
         silent_ms: 412,
         draining: false,
     }

@@ -12,10 +12,11 @@ use super::frame::{Command, FrameError, Frames, HEAD_BYTES, Head, Reader};
 use super::ids::Attach;
 use super::limits::HEADER_BYTES_MAX;
 use super::message::{
-    Ack, Close, Closed, Data, Declined, Disconnect, Full, Goodbye, Heartbeat, Held, Lease, Message, Open, Opened, Pong,
-    Queued, Register, Registered, Working,
+    Ack, Ballot, Close, Closed, Data, Declined, Disconnect, Full, Goodbye, Heartbeat, Held, Lease, Message, Open,
+    Opened, Pong, Queued, Register, Registered, Vote, Working, Yield,
 };
 
+mod election;
 mod fields;
 mod head;
 mod hit;
@@ -76,6 +77,9 @@ impl Message {
             Self::Heartbeat(heartbeat) => heartbeat.write(out),
             Self::Goodbye(goodbye) => goodbye.write(out),
             Self::Disconnect(reason) => out.push(*reason as u8),
+            Self::Yield(wanted) => wanted.write(out),
+            Self::Ballot(ballot) => ballot.write(out),
+            Self::Vote(vote) => vote.write(out),
             Self::Full(full) => full.write(out),
             Self::Queued(queued) => queued.write(out),
             Self::Held(held) => held.write(out),
@@ -157,6 +161,9 @@ impl Message {
             Command::Working => Self::Working(Working::read(&head, r)?),
             Command::Close => Self::Close(Close::read(&head, r)?),
             Command::Closed => Self::Closed(Closed::read(&head, r)?),
+            Command::Yield => Self::Yield(Yield::read(&head, r)?),
+            Command::Ballot => Self::Ballot(Ballot::read(r)?),
+            Command::Vote => Self::Vote(Vote::read(&head, r)?),
             Command::Ping => Self::Ping { nonce: r.u64()? },
             Command::Pong => Self::Pong(Pong::read(r)?),
         };

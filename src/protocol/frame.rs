@@ -97,6 +97,8 @@ commands! {
     Farewell = 0x05,
     /// Broker to anybody: you are not registered, or what you sent was not expected.
     Disconnect = 0x06,
+    /// A broker that wants the office to the one that has it: leave it to me.
+    Yield = 0x07,
     /// Client to broker: lease a slot for this Hit.
     Open = 0x10,
     /// Broker to client: nothing idle here.
@@ -133,6 +135,10 @@ commands! {
     Close = 0x37,
     /// Slot (or, for a dead worker, broker) to client: this Hit has ended.
     Closed = 0x38,
+    /// Member to member: do you, too, find the broker hung?
+    Ballot = 0x40,
+    /// Member to member: yes, or no.
+    Vote = 0x41,
     /// Anybody to broker: are you there?
     Ping = 0x50,
     /// Broker to the asker: yes, and this is what I know.
@@ -174,6 +180,11 @@ pub const FLAG_JOURNAL: u8 = 0x01;
 pub const FLAG_VOTES: u8 = 0x02;
 /// REGISTER: takes no new Hit.
 pub const FLAG_DRAINING: u8 = 0x04;
+
+/// YIELD: also if you were started by hand.
+pub const FLAG_TAKEOVER: u8 = 0x01;
+/// VOTE: hung.
+pub const FLAG_HUNG: u8 = 0x01;
 
 /// The fixed part of a message: all that a broker needs to route it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ pub enum Message {
     Goodbye(Goodbye),
     Farewell,
     Disconnect(Disconnect),
+    Yield(Yield),
     Open(Open),
     Full(Full),
     Queued(Queued),
@@ -63,6 +64,8 @@ pub enum Message {
     Working(Working),
     Close(Close),
     Closed(Closed),
+    Ballot(Ballot),
+    Vote(Vote),
     Ping {
         nonce: u64,
     },
@@ -138,6 +141,54 @@ pub enum Disconnect {
     TooMany = 3,
     /// The message was not expected from this peer.
     Unexpected = 4,
+    /// This broker was started by hand and leaves its office to a takeover only.
+    Dedicated = 5,
+}
+
+/// YIELD: a broker that was started by hand asks the one that holds the office to leave it (rule E3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Yield {
+    /// The asker's process: for whom the office is reserved.
+    pub pid: u32,
+    /// When that process started, in clock ticks since the machine did.
+    pub start_ticks: u64,
+    /// A holder that was started by hand is asked, too.
+    pub takeover: bool,
+}
+
+/// The broker that members vote on (rule V1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Suspect {
+    /// Its term.
+    pub term: Term,
+    /// Its process.
+    pub pid: u32,
+    /// When that process started, in clock ticks since the machine did.
+    pub start_ticks: u64,
+}
+
+/// BALLOT: a member finds the broker hung and asks another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ballot {
+    /// Who asks.
+    pub member: WorkerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Whom the vote is on.
+    pub suspect: Suspect,
+}
+
+/// VOTE: the answer to a BALLOT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// Who votes.
+    pub member: WorkerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Whom the vote is on.
+    pub suspect: Suspect,
+    /// Whether the member finds it hung.
+    pub hung: bool,
 }
 
 /// OPEN: lease a slot. It may carry the start of the first request.
@@ -549,8 +600,12 @@ pub struct PongWorker {
     pub slots: u32,
     /// How many of them are leased.
     pub busy: u32,
+    /// How many of those are hung (rule A2).
+    pub hung: u32,
     /// Milliseconds since its last heartbeat.
     pub silent_ms: u32,
+    /// Milliseconds since its control loop was last seen to turn; 0 if that cannot be seen.
+    pub still_ms: u32,
     /// Takes no new Hit.
     pub draining: bool,
 }

@@ -52,6 +52,12 @@ impl Lines {
         self.add("worker", slot.worker.0).add("slot", slot.number)
     }
 
+    fn suspect(&mut self, suspect: Suspect) -> &mut Self {
+        self.add("term", suspect.term)
+            .add("pid", suspect.pid)
+            .add("start", suspect.start_ticks)
+    }
+
     fn ack(&mut self, ack: AckPoint) -> &mut Self {
         self.add("ack.seq", ack.seq)
             .add("ack.offset", ack.offset)
@@ -135,6 +141,15 @@ fn describe_fields(message: &Message, lines: &mut Lines) {
         Message::Heartbeat(m) => lines.add("term", m.term).add("beat", m.beat),
         Message::Goodbye(m) => lines.slot(m.slot).add("incarnation", m.incarnation.0),
         Message::Disconnect(reason) => lines.add("reason", format_args!("{} ({reason:?})", *reason as u8)),
+        Message::Yield(m) => lines.add("pid", m.pid).add("start", m.start_ticks),
+        Message::Ballot(m) => lines
+            .add("member", m.member.0)
+            .add("incarnation", m.incarnation.0)
+            .suspect(m.suspect),
+        Message::Vote(m) => lines
+            .add("member", m.member.0)
+            .add("incarnation", m.incarnation.0)
+            .suspect(m.suspect),
         Message::Ping { nonce } => lines.add("nonce", nonce),
         Message::Pong(m) => describe_pong(m, lines),
         Message::Farewell | Message::Withdraw { .. } | Message::Withdrawn { .. } | Message::Released { .. } => lines,
@@ -167,7 +182,9 @@ fn describe_pong<'a>(m: &Pong, lines: &'a mut Lines) -> &'a mut Lines {
             .add("slots", w.slots)
             .add("busy", w.busy);
         lines
+            .add("hung", w.hung)
             .add("silent_ms", w.silent_ms)
+            .add("still_ms", w.still_ms)
             .add("flags", u8::from(w.draining))
             .text("pool", &w.pool);
     }

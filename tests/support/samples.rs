@@ -74,10 +74,18 @@ pub(crate) fn data(direction: Direction, packet: Packet) -> Message {
 
 /// Small samples: those that are test vectors too.
 pub(crate) fn samples() -> Vec<Sample> {
-    [registry(), opening(), answers(), streams(), life(), probes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        registry(),
+        opening(),
+        answers(),
+        streams(),
+        life(),
+        election(),
+        probes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn registry() -> Vec<Sample> {
@@ -502,9 +510,51 @@ fn worker(number: u32, pool: &str) -> PongWorker {
         pool: pool.into(),
         slots: 4,
         busy: 1,
+        hung: number,
         silent_ms: 17,
+        still_ms: 260,
         draining: number == 1,
     }
+}
+
+fn election() -> Vec<Sample> {
+    let (member, incarnation) = (WorkerId(4), Incarnation(0xfeed_face_cafe_beef));
+    let suspect = Suspect {
+        term: TERM,
+        pid: 812,
+        start_ticks: 1_234_567,
+    };
+    let wanted = Yield {
+        pid: 913,
+        start_ticks: u64::MAX,
+        takeover: false,
+    };
+    let vote = Vote {
+        member,
+        incarnation,
+        suspect,
+        hung: true,
+    };
+    vec![
+        sample("YIELD", Message::Yield(wanted)),
+        sample(
+            "YIELD.takeover",
+            Message::Yield(Yield {
+                takeover: true,
+                ..wanted
+            }),
+        ),
+        sample(
+            "BALLOT",
+            Message::Ballot(Ballot {
+                member,
+                incarnation,
+                suspect,
+            }),
+        ),
+        sample("VOTE.hung", Message::Vote(vote)),
+        sample("VOTE.alive", Message::Vote(Vote { hung: false, ..vote })),
+    ]
 }
 
 fn probes() -> Vec<Sample> {

@@ -25,7 +25,7 @@ macro_rules! wire_enum {
     };
 }
 
-wire_enum!(Disconnect: NotRegistered, Leaving, TooMany, Unexpected);
+wire_enum!(Disconnect: NotRegistered, Leaving, TooMany, Unexpected, Dedicated);
 wire_enum!(FullReason: Busy, NoWorker, Leaving, QueueFull);
 wire_enum!(DeclineReason: Busy, Draining, Ended, Unknown, StaleTerm);
 wire_enum!(WorkState: Idle, Running, Stopped, Ending);

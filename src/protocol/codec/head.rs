@@ -1,8 +1,8 @@
 //! Which parts of the fixed head each command uses. What it does not use is zero.
 
 use crate::protocol::frame::{
-    Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_JOURNAL, FLAG_PROGRESS, FLAG_QUEUE, FLAG_RESUME,
-    FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
+    Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_HUNG, FLAG_JOURNAL, FLAG_PROGRESS, FLAG_QUEUE,
+    FLAG_RESUME, FLAG_TAKEOVER, FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
 };
 use crate::protocol::ids::{Attach, Attempt, HitKey};
 use crate::protocol::message::{Data, Direction, Message};
@@ -41,8 +41,17 @@ const fn shape(command: Command) -> Shape {
         | Command::Goodbye
         | Command::Farewell
         | Command::Disconnect
+        | Command::Ballot
         | Command::Ping
         | Command::Pong => none,
+        Command::Yield => Shape {
+            flags: FLAG_TAKEOVER,
+            ..none
+        },
+        Command::Vote => Shape {
+            flags: FLAG_HUNG,
+            ..none
+        },
         Command::Open => Shape {
             flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME,
             attach: true,
@@ -144,6 +153,15 @@ impl Message {
             Self::Goodbye(_) => (Command::Goodbye, 0, none, no_attach, no_attempt),
             Self::Farewell => (Command::Farewell, 0, none, no_attach, no_attempt),
             Self::Disconnect(_) => (Command::Disconnect, 0, none, no_attach, no_attempt),
+            Self::Yield(m) => (
+                Command::Yield,
+                bits([(m.takeover, FLAG_TAKEOVER)]),
+                none,
+                no_attach,
+                no_attempt,
+            ),
+            Self::Ballot(_) => (Command::Ballot, 0, none, no_attach, no_attempt),
+            Self::Vote(m) => (Command::Vote, bits([(m.hung, FLAG_HUNG)]), none, no_attach, no_attempt),
             Self::Ping { .. } => (Command::Ping, 0, none, no_attach, no_attempt),
             Self::Pong(_) => (Command::Pong, 0, none, no_attach, no_attempt),
             Self::Open(m) => {

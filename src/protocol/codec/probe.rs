@@ -6,8 +6,8 @@ use crate::protocol::ids::{Term, WorkerId};
 use crate::protocol::limits::{NAME_BYTES_MAX, PONG_WORKERS_MAX};
 use crate::protocol::message::{Pong, PongWorker};
 
-/// Bytes of the shortest entry: five numbers, flags, a name of one byte.
-const WORKER_BYTES_MIN: usize = 5 * 4 + 1 + 3;
+/// Bytes of the shortest entry: seven numbers, flags, a name of one byte.
+const WORKER_BYTES_MIN: usize = 7 * 4 + 1 + 3;
 
 const WORKER_DRAINING: u8 = 0x01;
 
@@ -52,9 +52,18 @@ impl Pong {
 }
 
 impl PongWorker {
-    /// worker u32, pid u32, slots u32, busy u32, silent u32, flags u8 (bit 0: draining), pool name.
+    /// worker u32, pid u32, slots u32, busy u32, hung u32, silent u32, still u32, flags u8 (bit 0: draining), pool name.
     fn write(&self, out: &mut Vec<u8>) {
-        for number in [self.worker.0, self.pid, self.slots, self.busy, self.silent_ms] {
+        let Self {
+            pid,
+            slots,
+            busy,
+            hung,
+            silent_ms,
+            still_ms,
+            ..
+        } = *self;
+        for number in [self.worker.0, pid, slots, busy, hung, silent_ms, still_ms] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.push(if self.draining { WORKER_DRAINING } else { 0 });
@@ -63,7 +72,8 @@ impl PongWorker {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
         let worker = WorkerId(reader.u32()?);
-        let (pid, slots, busy, silent_ms) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
+        let (pid, slots, busy, hung) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
+        let (silent_ms, still_ms) = (reader.u32()?, reader.u32()?);
         let draining = match reader.u8()? {
             0 => false,
             WORKER_DRAINING => true,
@@ -75,7 +85,9 @@ impl PongWorker {
             pool: read_name(reader, "pool")?,
             slots,
             busy,
+            hung,
             silent_ms,
+            still_ms,
             draining,
         })
     }
