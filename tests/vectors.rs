@@ -127,7 +127,7 @@ fn invalid_frames() -> Vec<Invalid> {
         ),
         invalid(
             "INVALID.worker-flags",
-            spoilt("PONG.two-workers", &[(HEAD_BYTES + 72, &[2])]),
+            spoilt("PONG.two-workers", &[(HEAD_BYTES + 80, &[2])]),
         ),
         invalid("INVALID.segment-count", request(&[(count, &[0x10, 0x01])])),
         invalid("INVALID.segment-table-cut", request(&[(count, &[0, 3])])),
