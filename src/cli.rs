@@ -84,8 +84,9 @@ struct PlaceArgs {
 enum Role {
     /// Route between the clients and workers of this host
     ///
-    /// One broker holds a host at a time. It keeps no work of its own: SIGTERM lets running Hits finish within the
-    /// grace, a second one ends it at once.
+    /// Nobody needs to: a worker that finds no broker on its host starts one, which leaves when the last worker has. One
+    /// that is started by hand takes the office over from such a one, and stays. One broker holds a host at a time. It
+    /// keeps no work of its own: when it ends, however it ends, the workers elect the next, and running Hits go on.
     #[command(after_help = texts::after_help("broker"))]
     Broker(BrokerArgs),
     /// Serve requests with a program or a builtin
@@ -123,7 +124,16 @@ struct TimingArgs {
 
 #[derive(Debug, Args)]
 struct BrokerArgs {
-    /// On SIGTERM, let running Hits finish for this long
+    /// Ask a broker that was started by hand to leave its office to this one
+    #[arg(long)]
+    takeover: bool,
+    /// With --takeover: kill it instead of asking
+    #[arg(long, requires = "takeover")]
+    force: bool,
+    /// Started by a worker
+    #[arg(long, hide = true, conflicts_with = "takeover")]
+    elected: bool,
+    /// On SIGTERM, let running Hits finish for this long, if no worker is there that would elect the next broker
     #[arg(long, value_name = "D", default_value_t = Span(limits::GRACE), value_parser = span_or_zero)]
     grace: Span,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use crate::broker;
 use crate::client;
 use crate::exit::Exit;
 use crate::net::Context;
-use crate::options::{BrokerOptions, ClientOptions, Handler, WorkerOptions};
+use crate::options::{BrokerOptions, ClientOptions, Handler, Office, Takeover, WorkerOptions};
 use crate::roles::Failure;
 use crate::runtime::{self, RuntimeDir};
 use crate::signals::{self, Stop};
@@ -72,6 +72,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     let broker_stop = Arc::new(Stop::default());
     let worker_stop = Arc::new(Stop::default());
     let broker_options = BrokerOptions {
+        office: Office::Dedicated(Takeover::Refuse),
         place: options.place.clone(),
         timing: options.timing,
         grace: Duration::ZERO,
@@ -83,6 +84,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         slots: 1,
         grace: GRACE,
         handler,
+        elects: false,
     };
     // So that the client finds it at once.
     RuntimeDir::open(&place)?;

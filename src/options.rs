@@ -115,14 +115,37 @@ impl Default for Handler {
     }
 }
 
+/// How a broker comes to its host's office.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Office {
+    /// By hand: it stays until told to leave.
+    Dedicated(Takeover),
+    /// Started by a member: it yields to a dedicated one, and leaves when nobody needs it any more.
+    Elected,
+}
+
+/// What a broker that is started by hand does about another that was, and holds the office.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// Nothing: it says who that is.
+    #[default]
+    Refuse,
+    /// Asks it to leave.
+    Ask,
+    /// Kills it.
+    Force,
+}
+
 /// `zhit broker`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerOptions {
+    /// How it comes to the office.
+    pub office: Office,
     /// Where it routes.
     pub place: Place,
     /// Its heartbeats.
     pub timing: Timing,
-    /// What running Hits are granted when it is asked to leave; zero: nothing.
+    /// What running Hits are granted when it is asked to leave and no member would elect the next one; zero: nothing.
     pub grace: Duration,
 }
 
@@ -141,6 +164,8 @@ pub struct WorkerOptions {
     pub grace: Duration,
     /// What serves the requests.
     pub handler: Handler,
+    /// Starts a broker when the host has none, and votes on one that hangs.
+    pub elects: bool,
 }
 
 /// Where a client's requests come from.

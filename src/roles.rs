@@ -13,9 +13,9 @@ use crate::client::{self, ClientError};
 use crate::exit::Exit;
 use crate::local;
 use crate::net::{self, Context};
-use crate::options::{BrokerOptions, ClientOptions, PingOptions, Place, WorkerOptions};
+use crate::options::{BrokerOptions, ClientOptions, Office, PingOptions, Place, WorkerOptions};
 use crate::ping::{self, PingError};
-use crate::runtime::{self, RuntimeDir, RuntimeError};
+use crate::runtime::{self, HostLog, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::log::Log;
 use crate::worker;
@@ -25,8 +25,12 @@ const LOG_VARIABLE: &str = "ZHIT_LOG";
 
 /// `zhit broker`.
 pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
-    log();
     let served = open(&options.place).map_err(Failure::from).and_then(|dir| {
+        match options.office {
+            Office::Dedicated(_) => log(),
+            // Nobody looks at the terminal of the member that started it.
+            Office::Elected => log_to(HostLog::open(dir.try_clone()?)?),
+        }
         let context = Context::new()?;
         Ok(broker::serve(options, &dir, &context, stop)?)
     });
@@ -124,8 +128,6 @@ fn complain(role: &str, what: &dyn Display) {
 
 /// What broker and worker do is logged to stderr.
 fn log() {
-    let filter = std::env::var(LOG_VARIABLE).ok().and_then(|text| text.parse().ok());
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let screen = crate::term::style::Screen::stderr();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Log::default)
@@ -133,6 +135,23 @@ fn log() {
         .with_ansi(screen.has_colour());
     // Only the first role of a process sets it.
     let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(lines.with_filter(filter()))
         .try_init();
+}
+
+/// What an elected broker does is logged to the host's log.
+fn log_to(file: HostLog) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(move || file.clone())
+        .with_target(false)
+        .with_ansi(false);
+    // As above.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter()))
+        .try_init();
+}
+
+fn filter() -> Targets {
+    let wanted = std::env::var(LOG_VARIABLE).ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }

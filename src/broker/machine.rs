@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::protocol::frame::{Command, Head};
 use crate::protocol::ids::{DirId, HitKey, Incarnation, Peer, Term, WorkerId};
-use crate::protocol::limits::TTL;
-use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message};
+use crate::protocol::limits::{TTL, UNNEEDED_AFTER};
+use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message, Yield};
 use crate::protocol::time::Moment;
 
 use super::answers::closed;
@@ -35,6 +35,8 @@ pub struct Config {
     pub interval: Duration,
     /// How many may be missed.
     pub liveness: u32,
+    /// It was started by a member, and yields to one that was started by hand.
+    pub elected: bool,
 }
 
 /// What the broker's loop must do.
@@ -46,6 +48,8 @@ pub enum Action {
     Watch(WorkerId, Incarnation, u32),
     /// Watch it no more.
     Unwatch(WorkerId),
+    /// Leave the office to this process (rule E3).
+    Yield(Yield),
 }
 
 /// The machine.
@@ -62,6 +66,8 @@ pub struct Machine {
     pub(super) leaving: bool,
     pub(super) beat: u64,
     tick_at: Moment,
+    /// When somebody was here last: a member, one in line, or who asked anything.
+    needed_at: Moment,
 }
 
 impl Machine {
@@ -77,6 +83,7 @@ impl Machine {
             leaving: false,
             beat: 0,
             tick_at: now + config.interval,
+            needed_at: now,
             config,
         }
     }
@@ -143,6 +150,7 @@ impl Machine {
 
     /// Takes a message that is for the broker itself.
     pub fn on_message(&mut self, now: Moment, from: Peer, message: Message, out: &mut Vec<Action>) {
+        self.needed_at = now;
         match message {
             Message::Register(register) => self.on_register(now, from, &register, out),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, &heartbeat, out),
@@ -150,9 +158,23 @@ impl Machine {
             Message::Open(open) => self.on_open(now, from, open, out),
             Message::Withdraw { hit, attempt } => self.on_withdraw(now, from, hit, attempt, out),
             Message::Declined(declined) => self.on_declined(now, from, &declined, out),
+            Message::Yield(wanted) => self.on_yield(from, wanted, out),
             Message::Ping { nonce } => out.push(Action::Send(from, self.pong(now, nonce))),
             // Nothing else is said to a broker.
             _ => out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected))),
+        }
+    }
+
+    fn on_yield(&self, from: Peer, wanted: Yield, out: &mut Vec<Action>) {
+        let yields = self.config.elected || wanted.takeover;
+        let answer = if yields {
+            Disconnect::Leaving
+        } else {
+            Disconnect::Dedicated
+        };
+        out.push(Action::Send(from, Message::Disconnect(answer)));
+        if yields {
+            out.push(Action::Yield(wanted));
         }
     }
 
@@ -175,6 +197,17 @@ impl Machine {
         self.leases.len()
     }
 
+    /// Whether a member is here that would elect the next broker (rule O7).
+    pub fn has_electors(&self) -> bool {
+        self.registry.workers().any(|(_, worker)| worker.votes)
+    }
+
+    /// Whether nobody has needed it for long enough to leave, if it was elected (rule E5).
+    pub fn is_unneeded(&self, now: Moment) -> bool {
+        let alone = self.registry.len() == 0 && self.leases.is_empty() && self.waiting.len() == 0;
+        self.config.elected && alone && now.since(self.needed_at) >= UNNEEDED_AFTER
+    }
+
     /// The loop has turned.
     pub const fn beat(&mut self) {
         self.beat += 1;
@@ -191,6 +224,9 @@ impl Machine {
             self.waiting.restart_clocks(now);
         }
         self.tick_at = now + self.config.interval;
+        if self.registry.len() > 0 || self.waiting.len() > 0 {
+            self.needed_at = now;
+        }
         self.memory.expire(now);
         self.waiting.expire(now, self.liveness());
         let silence = self.liveness() * 2;

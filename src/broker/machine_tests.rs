@@ -47,6 +47,7 @@ impl Bench {
             version: "0".to_owned(),
             interval: INTERVAL,
             liveness: 3,
+            elected: false,
         };
         Self {
             machine: Machine::new(now, config),
@@ -109,6 +110,7 @@ impl Bench {
                 | Action::Watch(..)
                 | Action::Unwatch(_) => {}
                 Action::Send(_, message) if !matches!(message.head().hit, hit if hit == key(1) || hit.is_none()) => {}
+                Action::Yield(wanted) => said.push(format!("*leave to pid {}*", wanted.pid)),
                 Action::Send(to, message) => {
                     let command = format!("{:?}", message.head().command).to_uppercase();
                     let more = match message {

@@ -5,6 +5,7 @@ mod leases;
 mod leasing;
 pub mod machine;
 mod members;
+mod office;
 mod registry;
 mod run;
 mod serve;

@@ -17,6 +17,8 @@ pub(super) struct Worker {
     pub(super) control: Option<Peer>,
     pub(super) heard_at: Moment,
     pub(super) draining: bool,
+    /// It elects and judges brokers (rule O7).
+    pub(super) votes: bool,
     /// When its control loop was last seen to turn, if that can be seen from here.
     pub(super) turned_at: Option<Moment>,
     /// Slots that are hung (rule A2), by number.
@@ -92,12 +94,14 @@ impl Registry {
             control: None,
             heard_at: now,
             draining: false,
+            votes: said.votes,
             turned_at: None,
             hung: BTreeSet::new(),
             slots: BTreeMap::new(),
         });
         worker.heard_at = now;
         worker.draining |= said.draining;
+        worker.votes |= said.votes;
         let old = if said.slot.number == 0 {
             let old = worker.control.replace(from);
             self.controls.insert(from, id);

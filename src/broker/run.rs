@@ -19,6 +19,7 @@ use crate::protocol::Message;
 use crate::protocol::frame::{Frames, Head};
 use crate::protocol::ids::{Incarnation, Peer, WorkerId};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::message::Yield;
 use crate::protocol::time::Moment;
 
 use super::machine::{Action, Config, Machine};
@@ -103,6 +104,7 @@ pub(super) struct Loop {
     actions: Vec<Action>,
     /// A worker's process has ended; when that is taken as its death.
     bury_at: Option<Moment>,
+    wanted: Option<Yield>,
 }
 
 impl Loop {
@@ -125,7 +127,23 @@ impl Loop {
             timing,
             actions: Vec::new(),
             bury_at: None,
+            wanted: None,
         })
+    }
+
+    /// Who wants the office, if somebody has asked for it that this broker yields to.
+    pub(super) const fn wanted(&self) -> Option<Yield> {
+        self.wanted
+    }
+
+    /// Whether it was elected and nobody needs it any more.
+    pub(super) fn is_unneeded(&self) -> bool {
+        self.machine.is_unneeded(clock::now())
+    }
+
+    /// Whether a member is here that would elect the next broker.
+    pub(super) fn has_electors(&self) -> bool {
+        self.machine.has_electors()
     }
 
     /// How many Hits are served.
@@ -205,6 +223,7 @@ impl Loop {
                                 .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
                         }
                     }
+                    Action::Yield(wanted) => self.wanted = Some(wanted),
                     Action::Unwatch(worker) => {
                         info!("{worker} has gone");
                         self.watch.remove(worker);

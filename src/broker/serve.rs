@@ -5,25 +5,37 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::election::force::ForceError;
 use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
-use crate::options::BrokerOptions;
+use crate::options::{BrokerOptions, Office};
 use crate::protocol::ids::Term;
+use crate::protocol::message::Yield;
 use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 
 use super::machine::Config;
+use super::office;
 use super::run::{Loop, LoopError};
-
-/// A lock that is only being asked about looks held for a moment (rule E1).
-const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// Why a broker does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// Another one holds the host's lock.
-    #[error("a broker serves this host already: {0}; stop it first, or leave it be: one is enough")]
+    #[error("a broker serves this host already: {0}; one is enough; to serve in its place: zhit broker --takeover")]
     Taken(String),
+    /// Another one was promised the office.
+    #[error("pid {0} is about to serve this host; leave it be, or try again in a moment")]
+    Promised(u32),
+    /// The holder was asked to leave and does not.
+    #[error("the broker was asked to leave and does not: {0}; to kill it: zhit broker --takeover --force")]
+    Stays(String),
+    /// A signal came first.
+    #[error("stopped while it waited for the office")]
+    Stopped,
+    /// The holder cannot be killed.
+    #[error(transparent)]
+    Force(#[from] ForceError),
     /// Rule E4: the lock's file is gone, so the lock is worth nothing.
     #[error("the host's lock file is gone: somebody has wiped the runtime directory; start the broker again")]
     Wiped,
@@ -41,7 +53,17 @@ pub enum BrokerError {
     Map(#[from] MappedError),
 }
 
-/// Serves until `stop` says so.
+/// Why a broker leaves its office.
+enum Ended {
+    /// It was told to.
+    Told,
+    /// Another one wants it.
+    Wanted(Yield),
+    /// Nobody needs it (rule E5).
+    Unneeded,
+}
+
+/// Serves until `stop` says so, another takes the office over, or, if it was elected, nobody needs it.
 ///
 /// # Errors
 /// [`BrokerError`] when it cannot begin, or cannot go on.
@@ -49,9 +71,10 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
     raise_descriptor_limit();
     let waker = Waker::new()?;
     stop.register(&waker);
-    let Some(lock) = BrokerLock::take_within(dir, LOCK_RETRY)? else {
-        return Err(BrokerError::Taken(holder(dir)));
+    let Some(lock) = office::take(options.office, dir, context, stop, &waker)? else {
+        return Ok(());
     };
+    let elected = options.office == Office::Elected;
     let term = lock.begin_term(dir, Term(0))?;
     let counters = Counters::create(dir, dir.broker_beat(), 1)?;
     let config = Config {
@@ -62,43 +85,49 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         version: env!("CARGO_PKG_VERSION").to_owned(),
         interval: options.timing.interval,
         liveness: options.timing.liveness,
+        elected,
     };
     let mut turns = Loop::new(config, options.timing, context, &dir.broker_socket(), counters)?;
-    Record::of_this_process(term).write(dir)?;
+    Record::of_this_process(term, elected).write(dir)?;
     info!(
         "broker of {} serves (pid {}, term {term})",
         options.place.host,
         std::process::id()
     );
-    let served = serve_until_asked(&mut turns, options, &lock, stop, &waker);
+    let ended = serve_until_asked(&mut turns, &lock, options.timing.interval, stop, &waker)?;
+    match ended {
+        Ended::Told => finish(&mut turns, options.grace, stop, &waker)?,
+        Ended::Wanted(wanted) => info!("leaving the office to pid {}", wanted.pid),
+        Ended::Unneeded => info!("leaving: no member and no client is here any more"),
+    }
+    turns.say_farewell()?;
     // Rule E3: what is ours is taken away before the lock falls.
     drop(turns);
-    if lock.is_still_ours() {
-        Record::remove(dir)?;
-    }
+    let wanted = match ended {
+        Ended::Wanted(wanted) => Some(wanted),
+        Ended::Told | Ended::Unneeded => None,
+    };
+    office::leave(dir, &lock, wanted)?;
     drop(lock);
-    served
-}
-
-fn holder(dir: &RuntimeDir) -> String {
-    match Record::read(dir) {
-        Ok(Some(record)) => format!("pid {}, term {}", record.pid, record.term),
-        Ok(None) => "it has not written its record yet".to_owned(),
-        Err(error) => format!("its record cannot be read: {error}"),
-    }
+    Ok(())
 }
 
 fn serve_until_asked(
     turns: &mut Loop,
-    options: &BrokerOptions,
     lock: &BrokerLock,
+    interval: Duration,
     stop: &Stop,
     waker: &Waker,
-) -> Result<(), BrokerError> {
-    let (interval, grace) = (options.timing.interval, options.grace);
+) -> Result<Ended, BrokerError> {
     let mut check_at = clock::now() + interval;
     while stop.stage() == 0 {
         turns.turn(waker)?;
+        if let Some(wanted) = turns.wanted() {
+            return Ok(Ended::Wanted(wanted));
+        }
+        if turns.is_unneeded() {
+            return Ok(Ended::Unneeded);
+        }
         if clock::now() >= check_at {
             check_at = clock::now() + interval;
             if !lock.is_still_ours() {
@@ -107,21 +136,28 @@ fn serve_until_asked(
             }
         }
     }
+    Ok(Ended::Told)
+}
+
+/// Told to leave, a broker does not wait for Hits while members are there that elect the next one, which finds them
+/// (rule E5). Where nobody would, Hits have the grace to finish.
+fn finish(turns: &mut Loop, grace: Duration, stop: &Stop, waker: &Waker) -> Result<(), BrokerError> {
     turns.leave()?;
-    let until = clock::now() + grace;
-    if turns.hits() > 0 {
-        info!(
-            "leaving: {} Hits run; they have {} to finish",
-            turns.hits(),
-            humantime::format_duration(grace)
-        );
+    if turns.hits() == 0 || turns.has_electors() {
+        info!("leaving");
+        return Ok(());
     }
+    info!(
+        "leaving: {} Hits run; they have {} to finish",
+        turns.hits(),
+        humantime::format_duration(grace)
+    );
+    let until = clock::now() + grace;
     while turns.hits() > 0 && clock::now() < until && stop.stage() < 2 {
         turns.turn(waker)?;
     }
     if turns.hits() > 0 {
         warn!("leaving: {} Hits still run; the next broker finds them", turns.hits());
     }
-    turns.say_farewell()?;
     Ok(())
 }

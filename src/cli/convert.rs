@@ -8,7 +8,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, TimingArgs, WorkerArgs};
-use crate::options::{BrokerOptions, ClientOptions, Handler, Input, PingOptions, Place, Timing, WorkerOptions};
+use crate::options::{
+    BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place, Takeover, Timing, WorkerOptions,
+};
 use crate::protocol::ids::is_name;
 
 /// Reads a command line whose first word is the program's name.
@@ -65,7 +67,14 @@ fn timing(role: &str, args: &TimingArgs) -> Result<Timing, clap::Error> {
 }
 
 fn broker(place: Place, args: &BrokerArgs) -> Result<BrokerOptions, clap::Error> {
+    let office = match (args.elected, args.takeover, args.force) {
+        (true, ..) => Office::Elected,
+        (_, false, _) => Office::Dedicated(Takeover::Refuse),
+        (_, true, false) => Office::Dedicated(Takeover::Ask),
+        (_, true, true) => Office::Dedicated(Takeover::Force),
+    };
     Ok(BrokerOptions {
+        office,
         place,
         timing: timing("broker", &args.timing)?,
         grace: args.grace.0,
@@ -90,6 +99,7 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool) -> Result<Worker
         slots: args.slots,
         grace: args.grace.0,
         handler,
+        elects: true,
     })
 }
 

@@ -13,8 +13,8 @@ const OVERVIEW: &[Example] = &[
         "zhit client --local --builtin whoami a b c",
     ),
     (
-        "Serve with a program of your own: a broker, a worker with four slots",
-        "zhit broker & zhit worker --slots 4 -- sort &",
+        "Serve with a program of your own, four slots; a broker is started when there is none",
+        "zhit worker --slots 4 -- sort &",
     ),
     ("Ask it", "zhit client < names.txt"),
     ("Who is there?", "zhit ping"),
@@ -22,6 +22,11 @@ const OVERVIEW: &[Example] = &[
 
 const BROKER: &[Example] = &[
     ("Route on this host until told to stop", "zhit broker"),
+    (
+        "In place of one that was started by hand, too",
+        "zhit broker --takeover",
+    ),
+    ("In place of one that does not answer", "zhit broker --takeover --force"),
     ("A second one beside it, apart", "zhit broker --cluster test"),
 ];
 

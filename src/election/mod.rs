@@ -2,6 +2,8 @@
 //! and by the broker, which takes the office.
 
 pub mod candidacy;
+pub mod candidate;
+pub mod force;
 pub mod journal;
 pub mod verdict;
 pub mod vote;

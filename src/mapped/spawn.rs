@@ -33,6 +33,19 @@ pub fn tie_to_this_thread(command: &mut Command) {
     }
 }
 
+/// Makes the process that `command` starts the leader of a session of its own, which no terminal's ^C or ^Z reaches, and
+/// which inherits nothing but its three standard files.
+pub fn in_own_session(command: &mut Command) {
+    // SAFETY: as in `tie_to_this_thread`: bare system calls, and errors from numbers.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            keep_no_other_files();
+            Ok(())
+        });
+    }
+}
+
 /// Runs in the child.
 fn tie(parent: Pid) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -159,6 +159,23 @@ impl RuntimeDir {
         &self.path
     }
 
+    /// What `$ZHIT_RUNTIME_DIR` would have to be for it: the path without cluster and host.
+    pub fn base(&self) -> &Path {
+        self.path.ancestors().nth(2).unwrap_or(&self.path)
+    }
+
+    /// The same directory, held open once more.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Io`] when there are no descriptors left.
+    pub fn try_clone(&self) -> Result<Self, RuntimeError> {
+        let fd = self.fd.try_clone().map_err(RuntimeError::io("open", &self.path))?;
+        Ok(Self {
+            fd,
+            path: self.path.clone(),
+        })
+    }
+
     /// Whether its path still leads to it; it may have been wiped and made anew.
     pub fn is_still_there(&self) -> bool {
         files::leads_to(&self.path, &self.fd)
@@ -167,6 +184,11 @@ impl RuntimeDir {
     /// The broker's socket.
     pub fn broker_socket(&self) -> PathBuf {
         self.path.join(BROKER_SOCKET)
+    }
+
+    /// The broker's lock.
+    pub fn broker_lock(&self) -> PathBuf {
+        self.path.join(super::lock::LOCK)
     }
 
     /// The socket of a slot's own ROUTER; with slot number 0, of the worker's control thread.

@@ -12,7 +12,7 @@ use super::{RuntimeError, files};
 use crate::clock;
 use crate::protocol::Term;
 
-const LOCK: &str = "broker.lock";
+pub(super) const LOCK: &str = "broker.lock";
 const TERM: &str = "broker.term";
 
 /// How often a lock file that is wiped and made anew meanwhile is tried.

@@ -7,6 +7,7 @@
 //!     broker.record       who that is, as text
 //!     broker.term         the highest term of this host: 8 bytes, native order
 //!     broker.beat         the broker's loop counter
+//!     broker.log          what an elected broker has to say; broker.log.1 what it said before that
 //!     dir.id              16 random bytes, made with the directory (rule O5)
 //!     members/w3          flock: worker w3 is present; who it is, as text
 //!     members/w3.2        the ROUTER of its slot 2
@@ -20,15 +21,17 @@
 mod dir;
 mod files;
 mod lock;
+mod log;
 mod members;
 mod process;
 mod record;
 
 pub use dir::{Place, RuntimeDir};
 pub use lock::{BrokerLock, next_term};
+pub use log::HostLog;
 pub use members::{Member, MemberSeen, list};
-pub use process::start_ticks;
-pub use record::Record;
+pub use process::{Executable, is_running, start_ticks};
+pub use record::{Record, Reservation};
 
 use std::io;
 use std::path::PathBuf;

@@ -247,7 +247,7 @@ fn record_reads_back_and_tells_the_living_from_the_dead() {
     assert_eq!(Record::read(&dir).unwrap(), None);
     let record = Record {
         layout_digest: [0xab; 16],
-        ..Record::of_this_process(Term(7))
+        ..Record::of_this_process(Term(7), true)
     };
     record.write(&dir).unwrap();
     assert_eq!(Record::read(&dir).unwrap(), Some(record));

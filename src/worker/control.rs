@@ -17,6 +17,7 @@ use crate::protocol::message::{Disconnect, Goodbye, Heartbeat, Register, Registe
 use crate::protocol::time::Moment;
 
 use super::lease::Identity;
+use super::office::OfficeWatch;
 use super::slot::Orders;
 
 /// How long a worker waits for its broker to let it go; one that is there answers at once.
@@ -45,6 +46,8 @@ pub(super) struct Control {
     beat: u64,
     no_route: bool,
     announced: bool,
+    /// `None`: this worker elects nobody.
+    office: Option<OfficeWatch>,
     let_go: bool,
     orders: Arc<Orders>,
     slots: Vec<Waker>,
@@ -60,6 +63,7 @@ impl Control {
         orders: Arc<Orders>,
         slots: Vec<Waker>,
         counters: Arc<Counters>,
+        office: Option<OfficeWatch>,
     ) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(socket)?;
@@ -72,6 +76,7 @@ impl Control {
             beat: 0,
             no_route: true,
             announced: false,
+            office,
             let_go: false,
             orders,
             slots,
@@ -88,6 +93,10 @@ impl Control {
     /// As [`turn`](Self::turn), with a shorter wait.
     pub(super) fn turn_within(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         self.receive()?;
+        if self.office.as_mut().is_some_and(OfficeWatch::turn) {
+            self.link = Link::Unknown { at: clock::now() };
+            self.tell_slots();
+        }
         self.send_due(clock::now())?;
         self.wait(stop, longest.min(self.interval / 4))
     }
@@ -142,8 +151,7 @@ impl Control {
             beat_at: now + self.interval,
         };
         if new {
-            self.orders.registrations.fetch_add(1, Ordering::Release);
-            self.slots.iter().for_each(Waker::wake);
+            self.tell_slots();
             let (worker, pool, slots) = (self.me.slot.worker, &self.me.pool, self.me.slots);
             info!(
                 "{}/{worker} serves pool {pool} with {slots} slots (broker term {term})",
@@ -151,6 +159,12 @@ impl Control {
             );
             self.announced = true;
         }
+    }
+
+    /// There is a broker that may not know the slots.
+    fn tell_slots(&self) {
+        self.orders.registrations.fetch_add(1, Ordering::Release);
+        self.slots.iter().for_each(Waker::wake);
     }
 
     fn send_due(&mut self, now: Moment) -> Result<(), NetError> {
@@ -161,7 +175,7 @@ impl Control {
                 };
                 self.send(&self.register())?;
                 // In its first turn the socket cannot have connected yet.
-                if self.no_route && !self.announced && self.beat > 1 {
+                if self.no_route && !self.announced && self.beat > 1 && self.office.is_none() {
                     info!("no broker on this host yet; start one: zhit broker");
                     self.announced = true;
                 }
@@ -206,7 +220,7 @@ impl Control {
             pool: self.me.pool.clone(),
             slots: self.me.slots,
             journal: false,
-            votes: false,
+            votes: self.office.is_some(),
             draining: self.orders.drain.load(Ordering::Acquire),
             hit: None,
         })
@@ -252,12 +266,21 @@ impl Control {
     }
 
     fn wait(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
+        let office = self.office.as_ref();
+        let due = office.map_or(longest, |office| office.next_deadline().since(clock::now()));
+        let ends: Vec<_> = office.into_iter().flat_map(OfficeWatch::fds).collect();
         let mut poll = Poll::new();
         let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
         let stopped = poll.fd(stop, Interest::READ);
-        let ready = poll.wait(Some(longest))?;
+        let ends: Vec<_> = ends.into_iter().map(|end| poll.fd(end, Interest::READ)).collect();
+        let ready = poll.wait(Some(longest.min(due)))?;
         if ready.readable(stopped) {
             stop.drain();
+        }
+        if ends.into_iter().any(|end| ready.readable(end))
+            && let Some(office) = &mut self.office
+        {
+            office.on_ended();
         }
         if self.no_route && ready.writable(dealer) {
             self.no_route = false;

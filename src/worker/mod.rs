@@ -4,6 +4,7 @@ mod control;
 pub mod handler;
 mod hit;
 pub mod lease;
+mod office;
 pub mod scratch;
 mod serve;
 mod slot;

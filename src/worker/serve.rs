@@ -19,6 +19,7 @@ use crate::signals::{self, Stop};
 use super::control::Control;
 use super::handler::Spec;
 use super::lease::Identity;
+use super::office::OfficeWatch;
 use super::slot::{Common, Orders, SlotLoop};
 
 /// How long a worker that is to stop now waits for its slots to kill what they run; the process has 200 ms in all.
@@ -153,7 +154,13 @@ impl<'a> Serving<'a> {
         let timing = (options.timing.interval, options.timing.liveness);
         let socket = dir.broker_socket();
         let me = identity(options, member, 0);
-        let control = Control::new(me, timing, (context, &socket), orders, wakers, counters)?;
+        let office = if options.elects {
+            let (place, me) = (options.place.clone(), member.id());
+            Some(OfficeWatch::new(dir.try_clone()?, place, options.timing, me))
+        } else {
+            None
+        };
+        let control = Control::new(me, timing, (context, &socket), orders, wakers, counters, office)?;
         let slots = Slots { threads, failed };
         Ok(Self {
             options,

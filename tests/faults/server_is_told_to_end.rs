@@ -34,11 +34,14 @@ fn while_nobody_reads_its_log() {
 }
 
 #[test]
-fn worker_that_never_met_a_broker() {
+fn worker_that_has_started_its_broker() {
     for (signal, _) in ENDS {
         let mut host = Host::new();
-        host.start_worker(&["--interval", "100ms"]).wait_for_stderr("no broker");
+        host.start_worker(&[]).wait_for_stderr("started one");
+        host.wait_for_slots(1);
         host.take_worker().end_by(signal).code(0).within(Duration::ZERO);
+        // The broker belongs to no worker, and leaves by itself when nobody needs it (rule E5).
+        host.wait_for_elected_to_leave();
         host.assert_nothing_left();
     }
 }
@@ -50,7 +53,7 @@ fn worker_whose_broker_is_gone() {
         // Its slots may be known before the worker itself is.
         host.worker().wait_for_stderr("serves pool");
         host.take_broker().end_by(Signal::KILL);
-        host.worker().wait_for_stderr("the broker is");
+        host.worker().wait_for_stderr("the broker has ended");
         host.take_worker().end_by(signal).code(0).within(SECOND);
     }
 }
@@ -114,51 +117,17 @@ fn worker_whose_client_takes_nothing() {
 }
 
 #[test]
-fn broker_lets_what_runs_finish() {
+fn broker_leaves_at_once_and_what_runs_goes_on_with_the_next() {
     for (signal, _) in ENDS {
         let mut host = Host::with_script(1, &[], WAITS_FOR_GO);
         let client = host.client(&["x"]).start();
         host.wait_for_file("started");
-        host.broker().signal(signal);
-        host.broker().wait_for_stderr("leaving");
+        host.take_broker().end_by(signal).code(0).within(Duration::ZERO);
+        host.wait_for("the Hit at the next broker", |pong| {
+            pong.workers.iter().any(|worker| worker.busy == 1)
+        });
         host.make_file("go");
-        client.wait().code(0).wrote("x\n");
-        host.take_broker().wait().code(0);
-        host.stop();
-    }
-}
-
-#[test]
-fn broker_leaves_when_its_grace_is_over_and_the_next_goes_on() {
-    for (signal, _) in ENDS {
-        let mut host = Host::with_script(1, &[], WAITS_FOR_GO);
-        host.take_broker().end_by(signal).code(0);
-        host.start_broker(&["--grace", "500ms"]);
-        host.wait_for_slots(1);
-        let client = host.client(&["x"]).start();
-        host.wait_for_file("started");
-        host.take_broker().end_by(signal).code(0).within(SECOND);
-        host.start_broker(&[]);
-        host.make_file("go");
-        client.wait().code(0).wrote("x\n");
-        host.stop();
-    }
-}
-
-#[test]
-fn broker_twice() {
-    for (signal, code) in ENDS {
-        let mut host = Host::with_script(1, &[], WAITS_FOR_GO);
-        let client = host.client(&["x"]).start();
-        host.wait_for_file("started");
-        host.broker().signal(signal);
-        host.broker().wait_for_stderr("to finish");
-        let ended = host.take_broker().end_by(signal).within(Duration::ZERO);
-        assert!([0, code].contains(&ended.code), "{}", ended.code);
-        // No Hit is lost by it.
-        host.start_broker(&[]);
-        host.make_file("go");
-        client.wait().code(0).wrote("x\n");
+        client.wait().code(0).wrote("x\n").quiet();
         host.stop();
     }
 }

@@ -38,6 +38,8 @@ impl World {
                         self.push(self.now, Event::DeathSeen(process));
                     }
                 }
+                // Nobody asks for the office here.
+                broker::Action::Yield(_) => {}
                 broker::Action::Unwatch(id) => self.broker.watched.retain(|(watched, ..)| *watched != id),
             }
         }

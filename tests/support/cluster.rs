@@ -205,7 +205,31 @@ impl Host {
         if let Some(broker) = self.broker.take() {
             broker.end_by(Signal::TERM).code(0);
         }
+        self.end_elected();
         self.assert_nothing_left();
+    }
+
+    /// The broker that members have started, if there is one now.
+    pub(crate) fn elected(&self) -> Option<u32> {
+        let elected = |(_, command): &(u32, String)| command.contains("broker --elected");
+        self.strays().into_iter().find(elected).map(|(pid, _)| pid)
+    }
+
+    /// Waits until a broker that members have started has left by itself.
+    #[track_caller]
+    pub(crate) fn wait_for_elected_to_leave(&self) {
+        eventually("the end of the elected broker", || {
+            self.elected().is_none().then_some(())
+        });
+    }
+
+    /// Asks a broker that members have started to end.
+    #[track_caller]
+    fn end_elected(&self) {
+        let pid = self.elected().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        // One that has ended meanwhile has ended.
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        self.wait_for_elected_to_leave();
     }
 
     /// Fails if a process, socket, record, member or scratch directory of this host is left.

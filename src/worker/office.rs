@@ -1,0 +1,211 @@
+//! A worker's eye on its host's office: it sees the holder's end at once, and starts a candidate when it is its turn
+//! (rule E1). The loop around `election::candidacy`.
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::election::candidacy::{Action, Candidacy, Holder, Reservation, Seen};
+use crate::election::candidate::Candidate;
+use crate::options::{Place, Timing};
+use crate::protocol::ids::WorkerId;
+use crate::protocol::message::Suspect;
+use crate::protocol::time::Moment;
+use crate::runtime::{self, BrokerLock, Record, RuntimeDir, is_running};
+
+/// The holder of the office, watched by a descriptor that no other process can take over.
+#[derive(Debug)]
+struct Watched {
+    who: Suspect,
+    pidfd: OwnedFd,
+}
+
+/// The watcher.
+#[derive(Debug)]
+pub(super) struct OfficeWatch {
+    dir: RuntimeDir,
+    place: Place,
+    timing: Timing,
+    me: WorkerId,
+    machine: Candidacy,
+    holder: Option<Watched>,
+    candidate: Option<Candidate>,
+    /// Brokers that this worker started and that took the office: asked how they ended, so that no zombie is left.
+    elected: Vec<Candidate>,
+    actions: Vec<Action>,
+    ranked_at: Option<Moment>,
+    ended: bool,
+    changed: bool,
+}
+
+impl OfficeWatch {
+    /// Watches the office of this directory.
+    pub(super) fn new(dir: RuntimeDir, place: Place, timing: Timing, me: WorkerId) -> Self {
+        Self {
+            machine: Candidacy::new(clock::now(), timing.interval),
+            dir,
+            place,
+            timing,
+            me,
+            holder: None,
+            candidate: None,
+            elected: Vec::new(),
+            actions: Vec::new(),
+            ranked_at: None,
+            ended: false,
+            changed: false,
+        }
+    }
+
+    /// Descriptors whose being readable is the end of somebody: the holder, the candidate.
+    pub(super) fn fds(&self) -> impl Iterator<Item = &OwnedFd> {
+        let holder = self.holder.iter().map(|holder| &holder.pidfd);
+        let ours = self.candidate.iter().chain(&self.elected);
+        holder.chain(ours.map(Candidate::pidfd))
+    }
+
+    /// One of them is readable.
+    pub(super) const fn on_ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// When to come back at the latest.
+    pub(super) fn next_deadline(&self) -> Moment {
+        self.machine.next_deadline()
+    }
+
+    /// One turn. Returns whether somebody else holds the office than before: he knows nobody yet.
+    pub(super) fn turn(&mut self) -> bool {
+        let now = clock::now();
+        self.rank(now);
+        if std::mem::take(&mut self.ended) {
+            self.bury_candidate();
+            if self
+                .holder
+                .as_ref()
+                .is_some_and(|holder| !is_running(holder.who.pid, holder.who.start_ticks))
+            {
+                if let Some(Watched { who, .. }) = self.holder.take() {
+                    warn!("the broker has ended (pid {}, term {})", who.pid, who.term);
+                }
+                self.machine.on_holder_ended(now, &mut self.actions);
+            }
+        }
+        self.machine.on_tick(now, &mut self.actions);
+        self.perform();
+        std::mem::take(&mut self.changed)
+    }
+
+    /// This worker's place among the present members. Looked up each interval, and before anything depends on it.
+    fn rank(&mut self, now: Moment) {
+        let due = self.ranked_at.is_none_or(|at| now.since(at) >= self.timing.interval);
+        if !due && !self.ended {
+            return;
+        }
+        self.ranked_at = Some(now);
+        // A directory that cannot be read has no members that could be asked.
+        let members = runtime::list(&self.dir).unwrap_or_default();
+        let present = members.iter().filter(|member| member.present);
+        let rank = present.clone().take_while(|member| member.id != self.me).count();
+        let is_there = present.clone().any(|member| member.id == self.me);
+        self.machine.on_members(now, is_there.then_some(rank as u32));
+    }
+
+    fn bury_candidate(&mut self) {
+        self.elected.retain_mut(|candidate| candidate.ended().is_none());
+        let Some(candidate) = &mut self.candidate else { return };
+        let Some(well) = candidate.ended() else { return };
+        debug!(pid = candidate.pid(), well, "the candidate has ended");
+        self.candidate = None;
+        if !well {
+            warn!(
+                "the broker that this worker started has failed; why stands in {}",
+                self.log()
+            );
+        }
+        self.machine.on_candidate_exited(clock::now(), false, &mut self.actions);
+    }
+
+    fn log(&self) -> String {
+        self.dir.path().join("broker.log").display().to_string()
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.actions.pop() {
+            match action {
+                Action::Look => self.look(),
+                Action::StartCandidate => self.start_candidate(),
+                Action::EndCandidate => {
+                    if let Some(candidate) = &self.candidate {
+                        warn!("the broker that this worker started does nothing; ending it");
+                        // One that has ended meanwhile is buried in the next turn.
+                        let _ = pidfd_send_signal(candidate.pidfd(), Signal::KILL);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let record = Record::read(&self.dir).unwrap_or_else(|error| {
+            warn!(%error, "the broker's record cannot be read");
+            None
+        });
+        let lock_held = BrokerLock::is_held(&self.dir).unwrap_or_else(|error| {
+            warn!(%error, "nobody knows whether there is a broker");
+            true
+        });
+        let seen = Seen {
+            holder: record.map(|record| Holder {
+                pid: record.pid,
+                start_ticks: record.start_ticks,
+                term: record.term,
+                alive: record.is_alive(),
+            }),
+            reserved: record.and_then(|record| record.reserved).map(|reserved| Reservation {
+                pid: reserved.pid,
+                until: reserved.until,
+                alive: is_running(reserved.pid, reserved.start_ticks),
+            }),
+            lock_held,
+        };
+        if seen.is_held()
+            && let Some(record) = record
+        {
+            self.watch(record.suspect());
+        }
+        self.machine.on_record(clock::now(), seen, &mut self.actions);
+    }
+
+    fn watch(&mut self, who: Suspect) {
+        if self.holder.as_ref().is_some_and(|holder| holder.who == who) {
+            return;
+        }
+        let pid = i32::try_from(who.pid).ok().and_then(Pid::from_raw);
+        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        // Compared after opening: from here on the descriptor names one process.
+        self.holder = pidfd
+            .filter(|_| is_running(who.pid, who.start_ticks))
+            .map(|pidfd| Watched { who, pidfd });
+        self.changed = self.holder.is_some();
+        if let Some(candidate) = self.candidate.take_if(|candidate| candidate.pid() == who.pid) {
+            self.elected.push(candidate);
+            self.machine.on_candidate_exited(clock::now(), true, &mut self.actions);
+        }
+    }
+
+    fn start_candidate(&mut self) {
+        match Candidate::start(&self.dir, &self.place, self.timing) {
+            Ok(candidate) => {
+                info!("this host has no broker; started one (pid {})", candidate.pid());
+                self.candidate = Some(candidate);
+            }
+            Err(error) => {
+                warn!(%error, "this host has no broker");
+                self.machine.on_candidate_exited(clock::now(), false, &mut self.actions);
+            }
+        }
+    }
+}
