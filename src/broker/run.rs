@@ -21,6 +21,7 @@ use crate::protocol::ids::{Incarnation, Peer, WorkerId};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::Yield;
 use crate::protocol::time::Moment;
+use crate::runtime::{self, RuntimeDir};
 
 use super::machine::{Action, Config, Machine};
 
@@ -105,6 +106,7 @@ pub(super) struct Loop {
     /// A worker's process has ended; when that is taken as its death.
     bury_at: Option<Moment>,
     wanted: Option<Yield>,
+    dir: RuntimeDir,
 }
 
 impl Loop {
@@ -113,11 +115,11 @@ impl Loop {
         config: Config,
         timing: Timing,
         context: &Context,
-        socket: &std::path::Path,
+        dir: RuntimeDir,
         counters: Counters,
     ) -> Result<Self, LoopError> {
         let mut router = Router::new(context)?;
-        router.bind(socket)?;
+        router.bind(&dir.broker_socket())?;
         let machine = Machine::new(clock::now(), config);
         Ok(Self {
             machine,
@@ -128,6 +130,7 @@ impl Loop {
             actions: Vec::new(),
             bury_at: None,
             wanted: None,
+            dir,
         })
     }
 
@@ -181,6 +184,9 @@ impl Loop {
         if drained && self.bury_at.is_some_and(|at| at <= clock::now()) {
             self.bury_at = None;
             for (worker, incarnation) in self.watch.ended() {
+                if let Err(error) = runtime::bury(&self.dir, worker) {
+                    warn!(%error, "what {worker} left behind stays");
+                }
                 self.machine
                     .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
             }

@@ -87,7 +87,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         liveness: options.timing.liveness,
         elected,
     };
-    let mut turns = Loop::new(config, options.timing, context, &dir.broker_socket(), counters)?;
+    let mut turns = Loop::new(config, options.timing, context, dir.try_clone()?, counters)?;
     Record::of_this_process(term, elected).write(dir)?;
     info!(
         "broker of {} serves (pid {}, term {term})",

@@ -86,6 +86,27 @@ impl Drop for Member {
     }
 }
 
+/// Clears away what a worker left behind that died without leaving, so that nothing of it waits for the next of its number.
+/// Does nothing if somebody has the number by now.
+///
+/// # Errors
+/// [`RuntimeError::Io`].
+pub fn bury(dir: &RuntimeDir, id: WorkerId) -> Result<(), RuntimeError> {
+    let path = dir.path().join("members").join(id.to_string());
+    let Some(file) = take(dir, id, &path).map_err(RuntimeError::io("lock", &path))? else {
+        return Ok(());
+    };
+    sweep(dir, id);
+    // Dropping it takes the file away.
+    drop(Member {
+        file,
+        path,
+        id,
+        incarnation: Incarnation(0),
+    });
+    Ok(())
+}
+
 /// What the file of a member tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberSeen {

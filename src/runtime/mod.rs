@@ -29,7 +29,7 @@ mod record;
 pub use dir::{Place, RuntimeDir};
 pub use lock::{BrokerLock, next_term};
 pub use log::HostLog;
-pub use members::{Member, MemberSeen, list};
+pub use members::{Member, MemberSeen, bury, list};
 pub use process::{Executable, is_running, start_ticks};
 pub use record::{Record, Reservation};
 

@@ -5,6 +5,7 @@ mod cluster;
 
 mod client_is_told_to_end;
 mod killed;
+mod office;
 mod server_is_told_to_end;
 mod stopped;
 

@@ -142,6 +142,12 @@ impl Host {
         self.workers.pop().expect("a worker was started")
     }
 
+    #[track_caller]
+    pub(crate) fn take_first_worker(&mut self) -> Process {
+        assert!(!self.workers.is_empty(), "a worker was started");
+        self.workers.remove(0)
+    }
+
     /// Waits until the broker knows this many slots and none of them is leased.
     #[track_caller]
     pub(crate) fn wait_for_slots(&self, slots: u32) {
@@ -211,8 +217,13 @@ impl Host {
 
     /// The broker that members have started, if there is one now.
     pub(crate) fn elected(&self) -> Option<u32> {
+        self.elected_all().first().copied()
+    }
+
+    /// All brokers that members have started: one, but for the moment of an election.
+    pub(crate) fn elected_all(&self) -> Vec<u32> {
         let elected = |(_, command): &(u32, String)| command.contains("broker --elected");
-        self.strays().into_iter().find(elected).map(|(pid, _)| pid)
+        self.strays().into_iter().filter(elected).map(|(pid, _)| pid).collect()
     }
 
     /// Waits until a broker that members have started has left by itself.
