@@ -75,7 +75,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__broker)
-            opts="-h -V --host --cluster --grace --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --takeover --force --elected --grace --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -35,10 +35,13 @@ complete -c zhit -n "__fish_zhit_needs_command" -f -a "ping" -d 'Show who is the
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of the cluster' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l grace -d 'On SIGTERM, let running Hits finish for this long' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l grace -d 'On SIGTERM, let running Hits finish for this long, if no worker is there that would elect the next broker' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l patience -d 'Silence that is tolerated while work is outstanding' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l takeover -d 'Ask a broker that was started by hand to leave its office to this one'
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l force -d 'With --takeover: kill it instead of asking'
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l elected -d 'Started by a worker'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l host -d 'Name of this host [default: the hostname]' -r

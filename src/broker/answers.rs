@@ -101,7 +101,7 @@ impl Machine {
             version: self.config.version.clone(),
             queued: self.waiting.len() as u32,
             workers_total: self.registry.workers().count() as u32,
-            workers: self.registry.describe(now, PONG_WORKERS_MAX),
+            workers: self.registry.describe(now, self.config.patience, PONG_WORKERS_MAX),
         })
     }
 }

@@ -35,6 +35,8 @@ pub struct Config {
     pub interval: Duration,
     /// How many may be missed.
     pub liveness: u32,
+    /// How long silence is tolerated while work is outstanding.
+    pub patience: Duration,
     /// It was started by a member, and yields to one that was started by hand.
     pub elected: bool,
 }
@@ -190,6 +192,11 @@ impl Machine {
     pub fn say_farewell(&self, out: &mut Vec<Action>) {
         let peers = self.registry.peers();
         out.extend(peers.map(|peer| Action::Send(peer, Message::Disconnect(Disconnect::Leaving))));
+    }
+
+    /// Workers that are registered.
+    pub fn workers(&self) -> impl Iterator<Item = (WorkerId, Incarnation)> {
+        self.registry.workers().map(|(id, worker)| (id, worker.incarnation))
     }
 
     /// How many Hits are served.

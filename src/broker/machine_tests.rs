@@ -47,6 +47,7 @@ impl Bench {
             version: "0".to_owned(),
             interval: INTERVAL,
             liveness: 3,
+            patience: INTERVAL * 5,
             elected: false,
         };
         Self {

@@ -1,6 +1,8 @@
 //! The broker: routes on one host, and leases its slots.
 
 mod answers;
+mod eyes;
+mod health;
 mod leases;
 mod leasing;
 pub mod machine;

@@ -8,6 +8,8 @@ use crate::protocol::ids::{HitKey, Incarnation, Peer, SlotId, WorkerId};
 use crate::protocol::message::{PongWorker, Register};
 use crate::protocol::time::Moment;
 
+use super::health::Beat;
+
 /// A worker: its control connection and its slots'.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -19,10 +21,10 @@ pub(super) struct Worker {
     pub(super) draining: bool,
     /// It elects and judges brokers (rule O7).
     pub(super) votes: bool,
-    /// When its control loop was last seen to turn, if that can be seen from here.
-    pub(super) turned_at: Option<Moment>,
-    /// Slots that are hung (rule A2), by number.
-    pub(super) hung: BTreeSet<u32>,
+    /// Its loops, as far as they can be seen from here: the control thread's, then those of its slots.
+    pub(super) beats: Vec<Beat>,
+    /// Slots whose handler is stopped.
+    pub(super) stopped: BTreeSet<u32>,
     pub(super) slots: BTreeMap<u32, Peer>,
 }
 
@@ -54,6 +56,10 @@ impl Registry {
         self.workers.get(&id)
     }
 
+    pub(super) fn worker_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.workers.get_mut(&id)
+    }
+
     pub(super) fn workers(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.workers.iter().map(|(id, worker)| (*id, worker))
     }
@@ -79,7 +85,10 @@ impl Registry {
 
     /// Every worker counts as heard now (rule A3).
     pub(super) fn restart_clocks(&mut self, now: Moment) {
-        self.workers.values_mut().for_each(|worker| worker.heard_at = now);
+        for worker in self.workers.values_mut() {
+            worker.heard_at = now;
+            worker.restart_beats(now);
+        }
     }
 
     /// Makes a worker known, or one slot of it; returns whether the worker is new. Does not touch which Hit the slot
@@ -95,8 +104,8 @@ impl Registry {
             heard_at: now,
             draining: false,
             votes: said.votes,
-            turned_at: None,
-            hung: BTreeSet::new(),
+            beats: Vec::new(),
+            stopped: BTreeSet::new(),
             slots: BTreeMap::new(),
         });
         worker.heard_at = now;
@@ -173,7 +182,7 @@ impl Registry {
         }
     }
 
-    /// Takes the longest idle slot of a pool whose worker was heard within `liveness`. A slot whose worker is silent
+    /// Takes the longest idle slot of a pool whose worker was heard within `liveness` and whose loops turn. Another one
     /// keeps its place.
     pub(super) fn take_idle(&mut self, now: Moment, pool: &str, liveness: Duration) -> Option<Peer> {
         let line = self.idle.get_mut(pool)?;
@@ -185,7 +194,9 @@ impl Registry {
             };
             let worker = self.workers.get(&slot.id.worker);
             let usable = slot.hit.is_none() && !slot.draining && worker.is_some_and(|worker| !worker.draining);
-            if usable && worker.is_some_and(|worker| now.since(worker.heard_at) >= liveness) {
+            let number = slot.id.number;
+            let awake = |worker: &Worker| now.since(worker.heard_at) < liveness && worker.turns(now, number, liveness);
+            if usable && !worker.is_some_and(awake) {
                 silent.push(peer);
                 continue;
             }
@@ -231,8 +242,15 @@ impl Registry {
         hits.count() as u32
     }
 
+    /// Slots of a worker that serve a Hit and hang.
+    fn hung(&self, now: Moment, worker: &Worker, patience: Duration) -> u32 {
+        let busy = |peer: &Peer| self.slots.get(peer).is_some_and(|slot| slot.hit.is_some());
+        let hung = |(number, peer): &(&u32, &Peer)| busy(peer) && worker.is_hung(now, **number, patience);
+        worker.slots.iter().filter(hung).count() as u32
+    }
+
     /// What a PONG tells of at most `max` workers.
-    pub(super) fn describe(&self, now: Moment, max: usize) -> Vec<PongWorker> {
+    pub(super) fn describe(&self, now: Moment, patience: Duration, max: usize) -> Vec<PongWorker> {
         let workers = self.workers.iter().take(max);
         workers
             .map(|(id, worker)| PongWorker {
@@ -242,10 +260,8 @@ impl Registry {
                 slots: worker.slots.len() as u32,
                 busy: self.busy(worker),
                 silent_ms: u32::try_from(now.since(worker.heard_at).as_millis()).unwrap_or(u32::MAX),
-                hung: worker.hung.len() as u32,
-                still_ms: worker
-                    .turned_at
-                    .map_or(0, |at| u32::try_from(now.since(at).as_millis()).unwrap_or(u32::MAX)),
+                hung: self.hung(now, worker, patience),
+                still_ms: u32::try_from(worker.control_still(now).as_millis()).unwrap_or(u32::MAX),
                 draining: worker.draining,
             })
             .collect()

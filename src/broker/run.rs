@@ -23,6 +23,7 @@ use crate::protocol::message::Yield;
 use crate::protocol::time::Moment;
 use crate::runtime::{self, RuntimeDir};
 
+use super::eyes::Eyes;
 use super::machine::{Action, Config, Machine};
 
 /// Ends of processes that one turn takes.
@@ -107,6 +108,8 @@ pub(super) struct Loop {
     bury_at: Option<Moment>,
     wanted: Option<Yield>,
     dir: RuntimeDir,
+    eyes: Eyes,
+    look_at: Moment,
 }
 
 impl Loop {
@@ -131,6 +134,8 @@ impl Loop {
             bury_at: None,
             wanted: None,
             dir,
+            eyes: Eyes::default(),
+            look_at: Moment::ZERO,
         })
     }
 
@@ -191,9 +196,25 @@ impl Loop {
                     .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
             }
         }
+        // Before the tick, which notices whether this loop has itself stood still (rule A3).
+        self.look_around();
         self.machine.on_tick(clock::now(), &mut self.actions);
         self.perform()?;
         self.wait(stop)
+    }
+
+    /// Looks at the loops of all workers, each half interval.
+    fn look_around(&mut self) {
+        let now = clock::now();
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + self.timing.interval / 2;
+        for (id, incarnation) in self.machine.workers().collect::<Vec<_>>() {
+            if let Some(counts) = self.eyes.counts(&self.dir, id, incarnation) {
+                self.machine.on_beats(now, id, &counts);
+            }
+        }
     }
 
     fn on_frames(&mut self, from: Peer, frames: Frames) -> Result<(), LoopError> {
@@ -233,6 +254,7 @@ impl Loop {
                     Action::Unwatch(worker) => {
                         info!("{worker} has gone");
                         self.watch.remove(worker);
+                        self.eyes.forget(worker);
                     }
                 }
             }

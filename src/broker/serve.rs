@@ -85,6 +85,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         version: env!("CARGO_PKG_VERSION").to_owned(),
         interval: options.timing.interval,
         liveness: options.timing.liveness,
+        patience: options.timing.patience,
         elected,
     };
     let mut turns = Loop::new(config, options.timing, context, dir.try_clone()?, counters)?;

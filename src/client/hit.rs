@@ -423,6 +423,11 @@ impl Hit {
         self.work.as_ref().is_some_and(|work| work.state == WorkState::Ending)
     }
 
+    /// Whether the slot said that its handler is stopped, as by SIGSTOP (rule A2).
+    pub fn is_stopped(&self) -> bool {
+        self.is_open() && self.work.as_ref().is_some_and(|work| work.state == WorkState::Stopped)
+    }
+
     /// Pieces and bytes of replies that wait for their reader, and request bytes kept for repetition.
     pub fn held(&self) -> (usize, u64, usize) {
         let (pieces, bytes) = self.replies.waiting();

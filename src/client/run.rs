@@ -182,7 +182,7 @@ impl Client {
             let now = clock::now();
             self.hit.on_tick(now, &mut self.messages);
             self.send()?;
-            self.warn_of_silence();
+            self.warn_of_hung();
             if self.hit.outcome().is_some() && (self.sink.writer.is_idle() || self.broken.is_some()) {
                 return Ok(Ended::Outcome);
             }
@@ -248,18 +248,23 @@ impl Client {
         Ok(())
     }
 
-    fn warn_of_silence(&mut self) {
+    /// Says once, each time, that the slot hangs (rule A2). That ends nothing: the user, or a deadline, does.
+    fn warn_of_hung(&mut self) {
         let silence = self
             .hit
             .silence(clock::now())
             .filter(|silence| *silence >= self.patience);
-        if silence.is_none() {
+        let stopped = self.hit.is_stopped();
+        if silence.is_none() && !stopped {
             self.warned = false;
-        } else if let Some(silence) = silence.filter(|_| !self.warned) {
+        } else if !self.warned {
             self.warned = true;
             let slot = &self.slot;
-            let seconds = silence.as_secs();
-            let text = format!("zhit: client: {slot} has been silent for {seconds} s; waiting for it (^C gives up)\n");
+            let what = match silence {
+                Some(silence) => format!("{slot} has been silent for {} s", silence.as_secs()),
+                None => format!("the handler on {slot} is stopped (kill -CONT continues it)"),
+            };
+            let text = format!("zhit: client: {what}; waiting for it (^C gives up)\n");
             self.sink.write(Stream::Err, text.into(), Cost::default());
         }
     }

@@ -43,6 +43,8 @@ struct Member<'a> {
     busy: u32,
     silent_ms: u32,
     draining: bool,
+    hung: u32,
+    still_ms: u32,
 }
 
 impl<'a> Probe<'a> {
@@ -56,6 +58,8 @@ impl<'a> Probe<'a> {
             busy: worker.busy,
             silent_ms: worker.silent_ms,
             draining: worker.draining,
+            hung: worker.hung,
+            still_ms: worker.still_ms,
         };
         Self {
             kind: "probe",

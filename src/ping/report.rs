@@ -27,6 +27,8 @@ pub struct Report {
     /// Process id and term of the broker that was shown in full.
     shown: Option<(u32, Term)>,
     statistics: Statistics,
+    /// The last answer named slots that hang.
+    hung: bool,
 }
 
 impl Report {
@@ -38,17 +40,19 @@ impl Report {
             host: host.to_owned(),
             shown: None,
             statistics: Statistics::default(),
+            hung: false,
         }
     }
 
-    /// Whether a probe was lost so far.
+    /// Whether a probe was lost so far, or the last answer named somebody who hangs.
     pub fn is_incomplete(&self) -> bool {
-        self.statistics.lost_count() > 0
+        self.statistics.lost_count() > 0 || self.hung
     }
 
     /// What to print for probe `seq` (from 1), answered after `rtt`.
     pub fn answered(&mut self, seq: u32, pong: &Pong, rtt: Duration) -> String {
         self.statistics.answered(rtt);
+        self.hung = pong.workers.iter().any(|worker| worker.hung > 0);
         match self.format {
             Format::Json => json::line(&Probe::new(seq, pong, rtt)),
             Format::Text if self.shown.replace((pong.pid, pong.term)) == Some((pong.pid, pong.term)) => {
@@ -191,8 +195,20 @@ fn table(pong: &Pong) -> Table {
     table
 }
 
+/// What is out of the ordinary, with the evidence.
 fn state(worker: &PongWorker) -> Option<Cell> {
-    if heard_ago(worker) > INTERVAL * LIVENESS {
+    let still = Duration::from_millis(worker.still_ms.into());
+    if worker.hung > 0 {
+        let what = if still >= INTERVAL * LIVENESS {
+            format!("hung: loop still for {}", span(still))
+        } else {
+            format!(
+                "{} hung: loop still, or handler stopped",
+                count(worker.hung.into(), "slot")
+            )
+        };
+        Some(Cell::painted(what, Paint::Bad))
+    } else if heard_ago(worker) > INTERVAL * LIVENESS {
         Some(Cell::painted("silent", Paint::Bad))
     } else {
         worker.draining.then(|| Cell::painted("draining", Paint::Warn))

@@ -84,6 +84,29 @@ and 2 workers that the broker does not list
 }
 
 #[test]
+fn who_hangs_is_named_with_the_evidence_and_makes_the_ping_incomplete() {
+    let stopped = PongWorker {
+        hung: 2,
+        still_ms: 6200,
+        ..worker(1, "default", 815, 4, 2)
+    };
+    let one_slot = PongWorker {
+        hung: 1,
+        ..worker(2, "default", 816, 4, 2)
+    };
+    let mut report = text();
+    let shown = report.answered(1, &pong(vec![stopped, one_slot]), RTT);
+    assert!(shown.contains("0.4s ago  hung: loop still for 6.2s\n"), "{shown}");
+    assert!(
+        shown.contains("0.4s ago  1 slot hung: loop still, or handler stopped\n"),
+        "{shown}"
+    );
+    assert!(report.is_incomplete());
+    report.answered(2, &pong(vec![worker(1, "default", 815, 4, 2)]), RTT);
+    assert!(!report.is_incomplete(), "they go on");
+}
+
+#[test]
 fn broker_without_workers_says_how_to_start_one() {
     let wanted = "\
 alpha  broker pid 812  term 1795843200  up 2m 3s  zhit 0.1.0  rtt 0.183 ms
@@ -152,7 +175,7 @@ fn json_has_an_object_a_line() {
         r#""broker":{"pid":812,"term":1795843200,"uptime_ms":123456,"version":"0.1.0"},"#,
         r#""queued":0,"workers_total":1,"slots":{"slots":4,"idle":3,"busy":1,"draining":0},"#,
         r#""workers":[{"worker":"w1","pool":"default","pid":815,"slots":4,"idle":3,"busy":1,"silent_ms":412,"#,
-        r#""draining":false}]}"#,
+        r#""draining":false,"hung":0,"still_ms":0}]}"#,
         "\n"
     );
     assert_eq!(

@@ -27,8 +27,8 @@ pub(super) struct Request {
     fed: bool,
     /// Its client has gone; its reply is thrown away (rule O8).
     discarded: bool,
-    /// Its handler was told to end.
-    stopping: bool,
+    /// What its handler does: runs, is stopped (as by SIGSTOP), or was told to end.
+    state: WorkState,
     /// Its handler has ended so; the reply's end waits for credit.
     ended: Option<(Status, String)>,
 }
@@ -127,8 +127,8 @@ impl Hit {
         if let Some(request) = &mut self.request {
             request.discarded = true;
             let received = request.seq < seq;
-            if !received && !request.stopping && request.ended.is_none() {
-                request.stopping = true;
+            if !received && request.state != WorkState::Ending && request.ended.is_none() {
+                request.state = WorkState::Ending;
                 out.push(Action::Stop);
             }
         }
@@ -247,7 +247,7 @@ impl Hit {
                 bytes_out: 0,
                 fed: false,
                 discarded: false,
-                stopping: false,
+                state: WorkState::Running,
                 ended: None,
             });
             return out.push(Action::Start {
@@ -310,14 +310,20 @@ impl Hit {
         earliest(Some(silent), self.requests.next_deadline()).unwrap_or(silent)
     }
 
+    pub(super) const fn on_handler_state(&mut self, stopped: bool) {
+        if let Some(request) = &mut self.request {
+            request.state = match (request.state, stopped) {
+                (WorkState::Ending, _) => WorkState::Ending,
+                (_, true) => WorkState::Stopped,
+                (_, false) => WorkState::Running,
+            };
+        }
+    }
+
     pub(super) fn working(&mut self, now: Moment) -> Message {
         let ack = self.requests.ack();
         let request = self.request.as_ref();
-        let state = match request {
-            None => WorkState::Idle,
-            Some(request) if request.stopping => WorkState::Ending,
-            Some(_) => WorkState::Running,
-        };
+        let state = request.map_or(WorkState::Idle, |request| request.state);
         Message::Working(Working {
             hit: self.key,
             attach: self.attach,

@@ -233,6 +233,13 @@ impl Slot {
         }
     }
 
+    /// Whether the running handler is stopped, as by SIGSTOP (rule A2): clients are told by the next WORKING.
+    pub fn on_handler_state(&mut self, stopped: bool) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.on_handler_state(stopped);
+        }
+    }
+
     /// The handler has ended and nothing of it is left. The next request starts. What it said last is sent by the next
     /// [`flush`](Self::flush), so that many short replies share a packet.
     pub fn on_handler_ended(&mut self, now: Moment, status: Status, note: &str, out: &mut Vec<Action>) {

@@ -15,6 +15,7 @@ use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Wake
 use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
+use crate::protocol::message::WorkState;
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
 
@@ -67,6 +68,8 @@ pub(super) struct SlotLoop {
     outputs: Vec<Output>,
     registration_seen: u64,
     no_route: bool,
+    /// When to look again whether the handler is stopped.
+    look_at: Moment,
     /// When the grace of the leaving worker was over.
     abandoned_at: Option<Moment>,
 }
@@ -89,6 +92,7 @@ impl SlotLoop {
             outputs: Vec::new(),
             registration_seen: 0,
             no_route: true,
+            look_at: Moment::ZERO,
             abandoned_at: None,
         })
     }
@@ -102,6 +106,7 @@ impl SlotLoop {
         while !self.machine.has_left() {
             self.common.counters.bump(self.id().number as usize);
             self.obey()?;
+            self.look_at_handler();
             self.receive()?;
             self.drive()?;
             let now = clock::now();
@@ -130,6 +135,15 @@ impl SlotLoop {
             self.machine.register_again(now);
         }
         self.perform()
+    }
+
+    /// Whether the handler is stopped: its pipes look as if it merely computed.
+    fn look_at_handler(&mut self) {
+        let now = clock::now();
+        if let Some(running) = self.running.as_ref().filter(|_| self.look_at <= now) {
+            self.look_at = now + self.common.interval / 2;
+            self.machine.on_handler_state(running.state() == WorkState::Stopped);
+        }
     }
 
     /// The handler is told to end if it was not; the grace of the worker is not granted to it a second time.

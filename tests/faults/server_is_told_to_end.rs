@@ -24,6 +24,7 @@ fn while_nobody_reads_its_log() {
     for (signal, _) in ENDS {
         let host = Host::new();
         let broker = host.zhit(&["broker"]).fill_stderr().start();
+        host.wait_for("the broker", |_| true);
         let worker = host.zhit(&["worker"]).fill_stderr().start();
         host.wait_for_slots(1);
         host.client(&["x"]).run().code(0).wrote("World\n");

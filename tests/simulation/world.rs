@@ -556,6 +556,7 @@ impl World {
             version: "0".to_owned(),
             interval: INTERVAL,
             liveness: LIVENESS,
+            patience: INTERVAL * 5,
             elected: false,
         };
         broker::Machine::new(self.now, config)
