@@ -8,16 +8,21 @@ use crate::protocol::message::{Closed, ClosedReason, Full, FullReason, Held, Lea
 use crate::protocol::time::Moment;
 
 use super::machine::{Action, Machine};
+use super::waiting::End;
 
 /// CLOSED by the broker, which does not know what ran.
 pub(super) fn closed(hit: HitKey, attach: Attach, reason: ClosedReason, note: &str) -> Message {
-    let unknown = u64::MAX;
+    ended(hit, attach, End::unknown(reason), note)
+}
+
+/// CLOSED by the broker, with what is known of the Hit's requests.
+pub(super) fn ended(hit: HitKey, attach: Attach, end: End, note: &str) -> Message {
     Message::Closed(Closed {
         hit,
         attach,
-        reason,
-        started: unknown,
-        answered: unknown,
+        reason: end.reason,
+        started: end.started,
+        answered: end.answered,
         note: note.to_owned(),
     })
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::protocol::ids::{Attach, Attempt, HitKey, Peer};
+use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Peer};
 use crate::protocol::limits::QUEUE_MAX;
 use crate::protocol::message::{ClosedReason, DeclineReason, Declined, FullReason, Message, Open};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::time::Moment;
 
-use super::answers::closed;
+use super::answers::{closed, ended};
 use super::leases::Leased;
 use super::machine::{Action, Machine};
-use super::waiting::{Past, Wish};
+use super::waiting::{End, Past, Wish};
 
 impl Machine {
     pub(super) fn on_open(&mut self, now: Moment, from: Peer, open: Open, out: &mut Vec<Action>) {
@@ -28,24 +28,26 @@ impl Machine {
             }
             match self.memory.get(open.hit) {
                 Some(Past::Withdrawn(attempt)) if open.attempt <= attempt => return,
-                Some(Past::Ended(reason)) => {
-                    return out.push(Action::Send(from, closed(open.hit, open.attach, reason, "")));
+                Some(Past::Ended(end)) => {
+                    return out.push(Action::Send(from, ended(open.hit, open.attach, end, "")));
                 }
                 _ => {}
             }
         }
-        if (open.resume || open.age_ms > 0) && self.is_young(now) {
-            // An earlier OPEN of it may have reached this broker's predecessor, and a slot that has not registered here yet
-            // may hold it.
+        let repeated = open.resume || open.age_ms > 0;
+        if repeated && self.is_awaited(now, open.hit) && !broken(Rule::O4) {
+            // An earlier OPEN of it has reached this broker's predecessor, or may have, and a slot that has not registered
+            // here yet holds it, or may.
             if self.early.len() < QUEUE_MAX {
                 self.early.insert(open.hit, Wish::new(now, from, &open));
             }
             return;
         }
-        // Without the journals of slots nobody knows what a predecessor leased to one that is silent: "may have run" is
-        // the only true answer (rules O4, O5).
-        let older = Duration::from_millis(u64::from(open.age_ms)) > now.since(self.started_at);
-        if open.resume || older {
+        // Rule O5: a directory that was wiped, or another boot of the machine, remembers nothing of what ran before.
+        let elsewhere = open.dir != DirId::default() && open.dir != self.config.dir && !broken(Rule::O5);
+        let asked_at = now.before(Duration::from_millis(u64::from(open.age_ms)));
+        if open.resume || elsewhere || self.may_have_run(now, asked_at) {
+            // "May have run" is the only true answer (rule O4).
             let unknown = closed(open.hit, open.attach, ClosedReason::Unknown, "");
             return out.push(Action::Send(from, unknown));
         }
@@ -144,13 +146,14 @@ impl Machine {
             self.ask_again(now, hit, out);
             return self.send_held(now, from, hit, attempt, slot, out);
         }
-        if let Some(Past::Ended(reason)) = self.memory.get(hit) {
-            return out.push(Action::Send(from, closed(hit, Attach(1), reason, "")));
+        if let Some(Past::Ended(end)) = self.memory.get(hit) {
+            return out.push(Action::Send(from, ended(hit, Attach(1), end, "")));
         }
         match self.waiting.get(hit) {
             Some(wish) if wish.open.attempt > attempt => return,
-            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed.
-            None if self.is_young(now) => return,
+            // Rule O6: a slot that has not registered here yet may hold it, so nothing is confirmed; nor is it where a key
+            // may have been forgotten.
+            None if self.is_awaited(now, hit) || now.since(self.memory.forgotten_until()) < self.liveness() => return,
             _ => {}
         }
         let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
@@ -235,7 +238,8 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let Some(leased) = self.leases.remove(&hit) else { return };
-        self.memory.insert(now + leased.ttl * 2, hit, Past::Ended(reason));
+        self.memory
+            .insert(now + leased.ttl * 2, hit, Past::Ended(End::unknown(reason)));
         if let Some(other) = serving {
             return self.registry.occupy(leased.slot, other);
         }

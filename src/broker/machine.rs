@@ -7,16 +7,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::election::journal::WorkerJournal;
 use crate::protocol::frame::{Command, Head};
 use crate::protocol::ids::{DirId, HitKey, Incarnation, Peer, Term, WorkerId};
 use crate::protocol::limits::{TTL, UNNEEDED_AFTER};
 use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message, Yield};
 use crate::protocol::time::Moment;
 
-use super::answers::closed;
+use super::answers::ended;
+use super::inheritance::Inheritance;
 use super::leases::Leases;
 use super::registry::Registry;
-use super::waiting::{Memory, Past, Waiting, Wish};
+use super::waiting::{End, Memory, Past, Waiting, Wish};
 
 /// What does not change while a broker serves.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub enum Action {
     Watch(WorkerId, Incarnation, u32),
     /// Watch it no more.
     Unwatch(WorkerId),
+    /// Read this worker's journal: [`Machine::on_journal`].
+    Consult(WorkerId),
     /// Leave the office to this process (rule E3).
     Yield(Yield),
 }
@@ -63,6 +67,7 @@ pub struct Machine {
     pub(super) leases: Leases,
     pub(super) waiting: Waiting,
     pub(super) memory: Memory,
+    pub(super) inheritance: Inheritance,
     /// OPENs of Hits that may be served already, while slots may not have registered yet.
     pub(super) early: BTreeMap<HitKey, Wish>,
     pub(super) leaving: bool,
@@ -81,6 +86,7 @@ impl Machine {
             leases: Leases::new(),
             waiting: Waiting::default(),
             memory: Memory::default(),
+            inheritance: Inheritance::default(),
             early: BTreeMap::new(),
             leaving: false,
             beat: 0,
@@ -94,9 +100,19 @@ impl Machine {
         self.config.interval * self.config.liveness
     }
 
-    /// Whether slots may be there that have not registered with this broker yet.
+    /// Whether slots may be there that have not registered with this broker yet, and that no journal tells of.
     pub(super) fn is_young(&self, now: Moment) -> bool {
-        now.since(self.started_at) < self.liveness()
+        !self.inheritance.complete && now.since(self.started_at) < self.liveness()
+    }
+
+    /// Whether a slot holds the Hit, or may hold it, that has not registered with this broker yet.
+    pub(super) fn is_awaited(&self, now: Moment, hit: HitKey) -> bool {
+        self.inheritance.holds(hit) || self.is_young(now)
+    }
+
+    /// What a worker's journal says by now.
+    pub fn on_journal(&mut self, now: Moment, journal: &WorkerJournal) {
+        self.remember(now, journal);
     }
 
     /// Takes a message of an open Hit by its head alone; returns where it goes. `None`: nowhere.
@@ -120,7 +136,7 @@ impl Machine {
             } else if self.memory.get(head.hit).is_none() {
                 // It was leased by a predecessor: a repetition of its OPEN is not to be leased here.
                 self.memory
-                    .insert(now + TTL * 2, head.hit, Past::Ended(ClosedReason::Done));
+                    .insert(now + TTL * 2, head.hit, Past::Ended(End::unknown(ClosedReason::Done)));
             }
             self.free_slot(now, from, head.hit, out);
             out.push(Action::Send(from, Message::Released { hit: head.hit }));
@@ -129,23 +145,23 @@ impl Machine {
     }
 
     fn route_to_slot(&mut self, now: Moment, from: Peer, head: Head, out: &mut Vec<Action>) -> Option<Peer> {
-        let reason = match self.leases.get_mut(&head.hit) {
+        let end = match self.leases.get_mut(&head.hit) {
             Some(leased) => {
                 if leased.on_client(from, head) {
                     return Some(leased.slot);
                 }
-                Some(ClosedReason::Superseded)
+                Some(End::unknown(ClosedReason::Superseded))
             }
             None => match self.memory.get(head.hit) {
-                Some(Past::Ended(reason)) => Some(reason),
+                Some(Past::Ended(end)) => Some(end),
                 // It may be held by a slot that has not registered here yet.
-                _ if self.waiting.get(head.hit).is_some() || self.is_young(now) => None,
-                _ => Some(ClosedReason::Unknown),
+                _ if self.waiting.get(head.hit).is_some() || self.is_awaited(now, head.hit) => None,
+                _ => Some(End::unknown(ClosedReason::Unknown)),
             },
         };
         // Who asks is told that there is nothing to wait for; to bytes under way nobody listens any more.
-        if let Some(reason) = reason.filter(|_| matches!(head.command, Command::Attach | Command::KeepAlive)) {
-            out.push(Action::Send(from, closed(head.hit, head.attach, reason, "")));
+        if let Some(end) = end.filter(|_| matches!(head.command, Command::Attach | Command::KeepAlive)) {
+            out.push(Action::Send(from, ended(head.hit, head.attach, end, "")));
         }
         None
     }
@@ -243,12 +259,11 @@ impl Machine {
             .filter(|(_, worker)| worker.pid == 0 && now.since(worker.heard_at) >= silence);
         // A worker whose process cannot be watched from here is dead when it is silent; others die by their pidfd.
         for id in gone.map(|(id, _)| id).collect::<Vec<_>>() {
-            self.bury(now, id, ClosedReason::WorkerDied, out);
+            self.bury(now, id, ClosedReason::WorkerDied, None, out);
         }
-        if !self.is_young(now) {
-            // Their clients repeat them.
-            self.early.clear();
-        }
+        // Their clients repeat them.
+        let (inheritance, young) = (&self.inheritance, self.is_young(now));
+        self.early.retain(|hit, _| young || inheritance.holds(*hit));
         self.ask_unanswered(now, out);
         for pool in self.waiting.pools() {
             self.serve_line(now, &pool, out);

@@ -109,7 +109,8 @@ impl Bench {
             match action {
                 Action::Send(_, Message::Registered(_) | Message::Heartbeat(_) | Message::Farewell)
                 | Action::Watch(..)
-                | Action::Unwatch(_) => {}
+                | Action::Unwatch(_)
+                | Action::Consult(_) => {}
                 Action::Send(_, message) if !matches!(message.head().hit, hit if hit == key(1) || hit.is_none()) => {}
                 Action::Yield(wanted) => said.push(format!("*leave to pid {}*", wanted.pid)),
                 Action::Send(to, message) => {
@@ -384,7 +385,8 @@ fn slot_events() -> Vec<(&'static str, Event)> {
             );
         }),
         ("the worker's process ends", |b| {
-            b.machine.on_worker_died(b.now, WorkerId(1), Incarnation(1), &mut b.out);
+            b.machine
+                .on_worker_died(b.now, (WorkerId(1), Incarnation(1)), None, &mut b.out);
         }),
         ("another slot becomes idle", |b| b.register("third", 3, None)),
     ]

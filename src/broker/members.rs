@@ -1,14 +1,15 @@
 //! Workers and slots that come, say what they do, and go. Part of the broker's pure machine.
 
+use crate::election::journal::WorkerJournal;
 use crate::protocol::ids::{HitKey, Incarnation, Peer, WorkerId};
 use crate::protocol::limits::{REGISTERED_MAX, TTL};
 use crate::protocol::message::{ClosedReason, Disconnect, Goodbye, Heartbeat, Message, Register, Registered};
 use crate::protocol::time::Moment;
 
-use super::answers::closed;
+use super::answers::ended;
 use super::leases::Leased;
 use super::machine::{Action, Machine};
-use super::waiting::Past;
+use super::waiting::{End, Past};
 
 impl Machine {
     pub(super) fn on_register(&mut self, now: Moment, from: Peer, said: &Register, out: &mut Vec<Action>) {
@@ -25,7 +26,7 @@ impl Machine {
             .is_some_and(|worker| worker.incarnation != said.incarnation)
         {
             // The id's lock has passed to a new process, so the old one is dead, whatever its pidfd says later.
-            self.bury(now, id, ClosedReason::WorkerDied, out);
+            self.bury(now, id, ClosedReason::WorkerDied, None, out);
         }
         let old = self.registry.slot_peer(said.slot);
         if self.registry.register(now, from, said) && said.pid != 0 {
@@ -49,6 +50,7 @@ impl Machine {
             let leases = self.leases.values_mut().filter(|leased| leased.slot == old);
             leases.for_each(|leased| leased.slot = from);
         }
+        self.slot_has_come(said.slot, said.hit, out);
         self.on_slot_state(now, from, said, out);
     }
 
@@ -125,32 +127,56 @@ impl Machine {
             .worker(id)
             .is_some_and(|worker| worker.incarnation == goodbye.incarnation);
         if known && goodbye.slot.number == 0 {
-            self.bury(now, id, ClosedReason::WorkerLeft, out);
+            self.bury(now, id, ClosedReason::WorkerLeft, None, out);
         } else if known && let Some(slot) = self.registry.forget_slot(goodbye.slot) {
-            self.lost_slots(now, &[slot], ClosedReason::WorkerLeft, out);
+            self.lost_slots(now, &[slot], ClosedReason::WorkerLeft, None, out);
         }
         out.push(Action::Send(from, Message::Farewell));
     }
 
-    pub(super) fn bury(&mut self, now: Moment, id: WorkerId, reason: ClosedReason, out: &mut Vec<Action>) {
+    pub(super) fn bury(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        reason: ClosedReason,
+        journal: Option<&WorkerJournal>,
+        out: &mut Vec<Action>,
+    ) {
         out.push(Action::Unwatch(id));
+        if let Some(journal) = journal {
+            self.remember(now, journal);
+        }
         let slots = self.registry.forget_worker(id);
-        self.lost_slots(now, &slots, reason, out);
+        self.lost_slots(now, &slots, reason, journal, out);
     }
 
-    /// The worker's process has ended without goodbye.
-    pub fn on_worker_died(&mut self, now: Moment, id: WorkerId, incarnation: Incarnation, out: &mut Vec<Action>) {
-        if self
-            .registry
-            .worker(id)
-            .is_some_and(|worker| worker.incarnation == incarnation)
-        {
-            self.bury(now, id, ClosedReason::WorkerDied, out);
+    /// The worker's process has ended without goodbye, and nothing that it ran is left (rule O9). Its journal says what
+    /// became of its requests, if it kept one.
+    pub fn on_worker_died(
+        &mut self,
+        now: Moment,
+        (id, incarnation): (WorkerId, Incarnation),
+        journal: Option<&WorkerJournal>,
+        out: &mut Vec<Action>,
+    ) {
+        let known = self.registry.worker(id);
+        if known.is_some_and(|worker| worker.incarnation == incarnation) {
+            self.bury(now, id, ClosedReason::WorkerDied, journal, out);
+        } else if let Some(journal) = journal {
+            self.remember(now, journal);
         }
+        self.heir_of(now, id, incarnation);
     }
 
     /// Slots are gone: the clients of their Hits are told.
-    fn lost_slots(&mut self, now: Moment, slots: &[Peer], reason: ClosedReason, out: &mut Vec<Action>) {
+    fn lost_slots(
+        &mut self,
+        now: Moment,
+        slots: &[Peer],
+        reason: ClosedReason,
+        journal: Option<&WorkerJournal>,
+        out: &mut Vec<Action>,
+    ) {
         let note = match reason {
             ClosedReason::WorkerLeft => "the worker has left",
             _ => "the process ended without goodbye",
@@ -160,9 +186,16 @@ impl Machine {
             if !slots.contains(&leased.slot) {
                 return true;
             }
-            memory.insert(now + leased.ttl * 2, *hit, Past::Ended(reason));
+            // A LEASE that the slot never saw is told apart from one that it served by its journal alone.
+            let known = memory.get(*hit).filter(|_| journal.is_some());
+            let end = match known {
+                Some(Past::Ended(end)) => end,
+                _ if journal.is_some() && !leased.served => End::nothing(reason),
+                _ => End::unknown(reason),
+            };
+            memory.insert(now + leased.ttl * 2, *hit, Past::Ended(end));
             let parties = leased.parties();
-            out.extend(parties.map(|(attach, client)| Action::Send(client, closed(*hit, attach, reason, note))));
+            out.extend(parties.map(|(attach, client)| Action::Send(client, ended(*hit, attach, end, note))));
             false
         });
     }

@@ -3,6 +3,7 @@
 mod answers;
 mod eyes;
 mod health;
+mod inheritance;
 mod leases;
 mod leasing;
 pub mod machine;

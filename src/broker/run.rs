@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::{debug, info, warn};
 
 use crate::clock;
+use crate::election::journal::WorkerJournal;
 use crate::mapped::Counters;
 use crate::net::{Context, Interest, NetError, Poll, Received, Router, Waker};
 use crate::options::Timing;
@@ -189,11 +190,7 @@ impl Loop {
         if drained && self.bury_at.is_some_and(|at| at <= clock::now()) {
             self.bury_at = None;
             for (worker, incarnation) in self.watch.ended() {
-                if let Err(error) = runtime::bury(&self.dir, worker) {
-                    warn!(%error, "what {worker} left behind stays");
-                }
-                self.machine
-                    .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
+                self.worker_died(worker, incarnation);
             }
         }
         // Before the tick, which notices whether this loop has itself stood still (rule A3).
@@ -215,6 +212,22 @@ impl Loop {
                 self.machine.on_beats(now, id, &counts);
             }
         }
+    }
+
+    /// What a worker's slots run and ran.
+    #[allow(clippy::unused_self, reason = "until journals are written")]
+    fn journal_of(&self, _worker: WorkerId, _incarnation: Incarnation) -> Option<WorkerJournal> {
+        None
+    }
+
+    /// A worker's process has ended. Its clients hear of it only when nothing that it ran is left (rule O9).
+    fn worker_died(&mut self, worker: WorkerId, incarnation: Incarnation) {
+        let journal = self.journal_of(worker, incarnation);
+        if let Err(error) = runtime::bury(&self.dir, worker) {
+            warn!(%error, "what {worker} left behind stays");
+        }
+        self.machine
+            .on_worker_died(clock::now(), (worker, incarnation), journal.as_ref(), &mut self.actions);
     }
 
     fn on_frames(&mut self, from: Peer, frames: Frames) -> Result<(), LoopError> {
@@ -246,8 +259,14 @@ impl Loop {
                         info!("{worker} (pid {pid}) has joined");
                         if !self.watch.add(worker, incarnation, pid) {
                             warn!("{worker} (pid {pid}) has ended already");
-                            self.machine
-                                .on_worker_died(clock::now(), worker, incarnation, &mut self.actions);
+                            self.worker_died(worker, incarnation);
+                        }
+                    }
+                    Action::Consult(worker) => {
+                        let incarnation = self.machine.workers().find(|(id, _)| *id == worker);
+                        let journal = incarnation.and_then(|(id, incarnation)| self.journal_of(id, incarnation));
+                        if let Some(journal) = journal {
+                            self.machine.on_journal(clock::now(), &journal);
                         }
                     }
                     Action::Yield(wanted) => self.wanted = Some(wanted),

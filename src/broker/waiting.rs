@@ -152,7 +152,36 @@ pub(super) enum Past {
     /// Its client withdrew this attempt; a later one is welcome.
     Withdrawn(Attempt),
     /// It was served and has ended.
-    Ended(ClosedReason),
+    Ended(End),
+}
+
+/// How a Hit has ended, and what it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) reason: ClosedReason,
+    /// Last seq that was started, and last one that was answered; the highest number if that is not known.
+    pub(super) started: u64,
+    pub(super) answered: u64,
+}
+
+impl End {
+    /// One of which nothing ran.
+    pub(super) const fn nothing(reason: ClosedReason) -> Self {
+        Self {
+            reason,
+            started: 0,
+            answered: 0,
+        }
+    }
+
+    /// One whose requests only its slot knew.
+    pub(super) const fn unknown(reason: ClosedReason) -> Self {
+        Self {
+            reason,
+            started: u64::MAX,
+            answered: u64::MAX,
+        }
+    }
 }
 
 /// Keys that are over, for as long as a repetition of their OPEN may still arrive; the oldest go first.
@@ -160,6 +189,8 @@ pub(super) enum Past {
 pub(super) struct Memory {
     past: HashMap<HitKey, (Past, Moment)>,
     order: VecDeque<(HitKey, Moment)>,
+    /// Until then Hits have ended whose keys were forgotten before their time.
+    forgotten_until: Moment,
 }
 
 impl Memory {
@@ -171,8 +202,27 @@ impl Memory {
         self.past.insert(key, (past, until));
         self.order.push_back((key, until));
         if self.order.len() > ENDED_KEYS_MAX {
+            // It ended two of the shortest ttls before its time, or earlier.
+            let (_, until) = self.order[0];
+            self.forget_until(until);
             self.forget_oldest();
         }
+    }
+
+    /// As [`insert`](Self::insert), unless something is known of the key already.
+    pub(super) fn insert_new(&mut self, until: Moment, key: HitKey, past: Past) {
+        if !self.past.contains_key(&key) {
+            self.insert(until, key, past);
+        }
+    }
+
+    /// Keys of Hits that ended until then are not all remembered.
+    pub(super) fn forget_until(&mut self, until: Moment) {
+        self.forgotten_until = self.forgotten_until.max(until);
+    }
+
+    pub(super) const fn forgotten_until(&self) -> Moment {
+        self.forgotten_until
     }
 
     pub(super) fn remove(&mut self, key: HitKey) {

@@ -1,1 +1,72 @@
 //! What a worker's slots run and ran, as a master reads it: of the living and of the dead (rules O2 to O4).
+
+use std::time::Duration;
+
+use crate::protocol::ids::{HitKey, Incarnation, Term, WorkerId};
+use crate::protocol::message::ClosedReason;
+use crate::protocol::time::Moment;
+
+/// One worker's journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerJournal {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Tells it from others of that number.
+    pub incarnation: Incarnation,
+    /// Its process.
+    pub pid: u32,
+    /// When that process started, in clock ticks since the machine did.
+    pub start_ticks: u64,
+    /// Its lock is held.
+    pub alive: bool,
+    /// It has said goodbye.
+    pub left: bool,
+    /// Its slots, by number.
+    pub slots: Vec<SlotJournal>,
+}
+
+/// What one slot runs and ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotJournal {
+    /// Its number, from 1.
+    pub slot: u32,
+    /// The Hit that it serves.
+    pub running: Option<RunningHit>,
+    /// Hits that it served.
+    pub ended: Vec<EndedHit>,
+    /// Until then Hits have ended that are not remembered any more: who asks for one that began before then cannot be told
+    /// that it never ran.
+    pub overwritten_until: Moment,
+}
+
+/// A Hit that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningHit {
+    /// Its key.
+    pub key: HitKey,
+    /// Of the lease.
+    pub term: Term,
+    /// How long its client may be silent.
+    pub ttl: Duration,
+    /// Last seq whose handler was started; 0: none.
+    pub started: u64,
+    /// Last seq whose reply the handler completed; 0: none.
+    pub answered: u64,
+    /// The handler's process group, and when its leader started; `None`: no process.
+    pub group: Option<(u32, u64)>,
+}
+
+/// A Hit that was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedHit {
+    /// Its key.
+    pub key: HitKey,
+    /// Last seq whose handler was started; 0: none.
+    pub started: u64,
+    /// Last seq whose reply the handler completed; 0: none.
+    pub answered: u64,
+    /// How it ended.
+    pub reason: ClosedReason,
+    /// When.
+    pub ended_at: Moment,
+}

@@ -23,6 +23,15 @@ impl Moment {
         self.0
     }
 
+    /// The moment `span` before this one; the epoch if that is later.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// How long `earlier` lies before this moment; zero when it does not.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -39,7 +39,7 @@ impl World {
                     }
                 }
                 // Nobody asks for the office here.
-                broker::Action::Yield(_) => {}
+                broker::Action::Yield(_) | broker::Action::Consult(_) => {}
                 broker::Action::Unwatch(id) => self.broker.watched.retain(|(watched, ..)| *watched != id),
             }
         }
@@ -381,7 +381,7 @@ impl World {
         let Some((id, ..)) = watched.copied() else {
             return Ok(());
         };
-        self.with_broker(|machine, now, out| machine.on_worker_died(now, id, incarnation, out))
+        self.with_broker(|machine, now, out| machine.on_worker_died(now, (id, incarnation), None, out))
     }
 
     fn worker_drains(&mut self, index: usize) -> Verdict {

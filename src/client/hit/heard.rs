@@ -179,8 +179,12 @@ impl Hit {
     pub(super) fn on_queued(&mut self, now: Moment, queued: &Queued) {
         self.heard(now);
         self.unleased_at = now;
-        if queued.attempt == self.attempt && self.phase == Phase::Opening {
-            self.phase = Phase::Waiting;
+        if queued.attempt == self.attempt {
+            // So far nothing is leased.
+            self.open_since = Some(now);
+            if self.phase == Phase::Opening {
+                self.phase = Phase::Waiting;
+            }
         }
         self.no_slot = NoSlot::Queued {
             ahead: queued.ahead,
