@@ -102,3 +102,27 @@ pub const MESSAGES_PER_TURN_MAX: usize = 1000;
 
 /// Receive high-water mark of every socket, in messages: holds back a flooder by TCP push-back on that peer alone.
 pub const RECEIVE_MESSAGES_MAX: i32 = 1000;
+
+/// How much longer each next rank waits before it starts a candidate: a new process takes about as long to reach the
+/// lock. Two that start at once do no harm, since the lock has one winner (rule E1).
+pub const CANDIDATE_STAGGER: Duration = Duration::from_millis(15);
+
+/// Longest pause between two candidates of one worker. The pause doubles up to it, so that a broker that cannot start
+/// costs a process a second and never a flood of them.
+pub const CANDIDATE_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A candidate that has neither taken the office nor given up after this long is stuck, and ended by its starter.
+pub const CANDIDATE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest time for which a reservation of the office holds others back (rule E3).
+pub const RESERVATION_MAX: Duration = Duration::from_secs(2);
+
+/// How often a reserved office is looked at: its process may end before the reservation does.
+pub const RESERVED_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How much longer each next rank waits before it kills, once there is quorum. Killing twice does no harm; this spares
+/// all but one the autopsy.
+pub const KILL_STAGGER: Duration = Duration::from_millis(20);
+
+/// How long the end of a killed master is waited for. Only a process that is stuck in the kernel takes longer.
+pub const KILL_WAIT: Duration = Duration::from_secs(1);
