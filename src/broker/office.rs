@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::election::force;
+use crate::election::holder;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::{Office, Takeover};
 use crate::protocol::Message;
@@ -148,7 +148,7 @@ fn wait(dealer: &Dealer, unsent: bool, waker: &Waker) -> Result<(), NetError> {
 /// Kills the holder and takes the lock that falls.
 fn force(dir: &RuntimeDir, record: Option<Record>, stop: &Stop, waker: &Waker) -> Result<BrokerLock, BrokerError> {
     warn!("killing the broker that has the office: {}", describe(record.as_ref()));
-    force::kill(record.as_ref(), &dir.broker_lock())?;
+    holder::kill(dir)?;
     let until = clock::now() + HANDOVER_MAX;
     loop {
         if let Some(lock) = BrokerLock::try_take(dir)? {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::election::force::ForceError;
+use crate::election::holder::HolderError;
+use crate::election::kept;
+use crate::election::verdict::Elected;
 use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{BrokerOptions, Office};
@@ -35,7 +37,7 @@ pub enum BrokerError {
     Stopped,
     /// The holder cannot be killed.
     #[error(transparent)]
-    Force(#[from] ForceError),
+    Holder(#[from] HolderError),
     /// Rule E4: the lock's file is gone, so the lock is worth nothing.
     #[error("the host's lock file is gone: somebody has wiped the runtime directory; start the broker again")]
     Wiped,
@@ -95,6 +97,15 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         options.place.host,
         std::process::id()
     );
+    let elected = Elected {
+        term,
+        pid: std::process::id(),
+        within: Duration::ZERO,
+    };
+    if let Some(kept) = kept::complete(dir, clock::now(), elected)? {
+        warn!("{}", kept.text);
+        info!(event = %kept.event, "verdict");
+    }
     let ended = serve_until_asked(&mut turns, &lock, options.timing.interval, stop, &waker)?;
     match ended {
         Ended::Told => finish(&mut turns, options.grace, stop, &waker)?,

@@ -3,7 +3,8 @@
 
 pub mod candidacy;
 pub mod candidate;
-pub mod force;
+pub mod holder;
 pub mod journal;
+pub mod kept;
 pub mod verdict;
 pub mod vote;

@@ -156,7 +156,7 @@ pub struct Yield {
     pub takeover: bool,
 }
 
-/// The broker that members vote on (rule V1).
+/// The broker that members vote on (rule V1). One that has not written its record yet has term 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Suspect {
     /// Its term.
@@ -176,6 +176,8 @@ pub struct Ballot {
     pub incarnation: Incarnation,
     /// Whom the vote is on.
     pub suspect: Suspect,
+    /// Its loop counter, which stands still: if it has moved on, the vote is void.
+    pub beat: u64,
 }
 
 /// VOTE: the answer to a BALLOT.
@@ -187,6 +189,8 @@ pub struct Vote {
     pub incarnation: Incarnation,
     /// Whom the vote is on.
     pub suspect: Suspect,
+    /// Its loop counter, which stands still: if it has moved on, the vote is void.
+    pub beat: u64,
     /// Whether the member finds it hung.
     pub hung: bool,
 }

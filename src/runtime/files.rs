@@ -8,8 +8,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, fsync, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-/// Most bytes that are read of one of our files; none of ours has as many.
-const FILE_BYTES_MAX: u64 = 4096;
+/// Most bytes that are read of one of our files. A trail names all silent members; the others have some hundred bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Files are for their owner only.
 pub(super) const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);

@@ -29,11 +29,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// Enters under the lowest free number, and clears away what an earlier worker of that number left behind.
+    /// Enters under the lowest free number, says whether it votes on its master (rule O7), and clears away what an earlier worker of that number left behind.
     ///
     /// # Errors
     /// [`RuntimeError::Full`], [`RuntimeError::Io`].
-    pub fn enter(dir: &RuntimeDir) -> Result<Self, RuntimeError> {
+    pub fn enter(dir: &RuntimeDir, votes: bool) -> Result<Self, RuntimeError> {
         let members = dir.path().join("members");
         for number in 1..=WORKERS_MAX {
             let id = WorkerId(number);
@@ -45,7 +45,7 @@ impl Member {
             let random = files::random().map_err(RuntimeError::io("find random bytes for", &path))?;
             // Zero stands for "none seen yet".
             let incarnation = Incarnation(u64::from_ne_bytes(random).max(1));
-            describe(&file, incarnation).map_err(RuntimeError::io("write", &path))?;
+            describe(&file, incarnation, votes).map_err(RuntimeError::io("write", &path))?;
             return Ok(Self {
                 file,
                 path,
@@ -120,6 +120,8 @@ pub struct MemberSeen {
     pub incarnation: Incarnation,
     /// When its process started, in clock ticks since the machine did; 0 if the file does not say.
     pub start_ticks: u64,
+    /// It votes on its master.
+    pub votes: bool,
 }
 
 /// All members, by number, for diagnosis. A member that enters or leaves meanwhile may be missing.
@@ -154,6 +156,7 @@ fn look(dir: &RuntimeDir, name: &str) -> Option<MemberSeen> {
         start_ticks: files::fact(&text, "start")
             .and_then(|ticks| ticks.parse().ok())
             .unwrap_or_default(),
+        votes: files::fact(&text, "votes") == Some("yes"),
     })
 }
 
@@ -173,14 +176,16 @@ fn take(dir: &RuntimeDir, id: WorkerId, path: &Path) -> io::Result<Option<OwnedF
 }
 
 /// Writes who holds the file. Its reader takes what it finds.
-fn describe(file: &OwnedFd, incarnation: Incarnation) -> io::Result<()> {
+fn describe(file: &OwnedFd, incarnation: Incarnation, votes: bool) -> io::Result<()> {
     let pid = process::id();
     let start = start_ticks(pid).unwrap_or(0);
     ftruncate(file, 0)?;
-    files::write_at_start(
-        file,
-        format!("pid {pid}\nincarnation {:016x}\nstart {start}\n", incarnation.0).as_bytes(),
-    )
+    let votes = if votes { "yes" } else { "no" };
+    let text = format!(
+        "pid {pid}\nincarnation {:016x}\nstart {start}\nvotes {votes}\n",
+        incarnation.0
+    );
+    files::write_at_start(file, text.as_bytes())
 }
 
 /// Clears away what a worker that died without leaving left behind: scratch directories, sockets, counters. What cannot

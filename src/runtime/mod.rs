@@ -8,6 +8,7 @@
 //!     broker.term         the highest term of this host: 8 bytes, native order
 //!     broker.beat         the broker's loop counter
 //!     broker.log          what an elected broker has to say; broker.log.1 what it said before that
+//!     broker.trail        the last verdict on a broker that hung
 //!     dir.id              16 random bytes, made with the directory (rule O5)
 //!     members/w3          flock: worker w3 is present; who it is, as text
 //!     members/w3.2        the ROUTER of its slot 2
@@ -25,6 +26,7 @@ mod log;
 mod members;
 mod process;
 mod record;
+mod trail;
 
 pub use dir::{Place, RuntimeDir};
 pub use lock::{BrokerLock, next_term};
@@ -32,6 +34,7 @@ pub use log::HostLog;
 pub use members::{Member, MemberSeen, bury, list};
 pub use process::{Executable, is_running, start_ticks};
 pub use record::{Record, Reservation};
+pub use trail::{read_trail, write_trail};
 
 use std::io;
 use std::path::PathBuf;

@@ -287,7 +287,7 @@ fn record_reads_back_and_tells_the_living_from_the_dead() {
 #[test]
 fn members_take_the_lowest_free_number() {
     let (_base, dir) = opened();
-    let [one, two, three] = [1, 2, 3].map(|_| Member::enter(&dir).unwrap());
+    let [one, two, three] = [1, 2, 3].map(|_| Member::enter(&dir, true).unwrap());
     assert_eq!([one.id(), two.id(), three.id()], [1, 2, 3].map(WorkerId));
     assert_ne!(one.incarnation(), two.incarnation());
     let seen = list(&dir).unwrap();
@@ -298,7 +298,7 @@ fn members_take_the_lowest_free_number() {
 
     two.leave();
     assert!(!dir.path().join("members/w2").exists());
-    assert_eq!(Member::enter(&dir).unwrap().id(), WorkerId(2));
+    assert_eq!(Member::enter(&dir, true).unwrap().id(), WorkerId(2));
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn successor_of_a_dead_member_clears_up_after_it() {
     fs::create_dir_all(path("scratch/w1.2.hit/below")).unwrap();
     fs::create_dir(path("outside")).unwrap();
     symlink(path("outside"), path("scratch/w1-link")).unwrap();
-    let member = Member::enter(&dir).unwrap();
+    let member = Member::enter(&dir, true).unwrap();
     assert_eq!(member.id(), WorkerId(1));
     for gone in ["members/w1.2", "members/w1.beat", "scratch/w1.2.hit"] {
         assert!(!path(gone).exists(), "{gone}");
@@ -337,11 +337,11 @@ fn successor_of_a_dead_member_clears_up_after_it() {
 #[test]
 fn member_whose_file_was_wiped_is_not_present() {
     let (_base, dir) = opened();
-    let first = Member::enter(&dir).unwrap();
+    let first = Member::enter(&dir, true).unwrap();
     assert!(first.is_still_present());
     fs::remove_file(dir.path().join("members/w1")).unwrap();
     assert!(!first.is_still_present());
-    let second = Member::enter(&dir).unwrap();
+    let second = Member::enter(&dir, true).unwrap();
     assert_eq!(second.id(), WorkerId(1));
     first.leave();
     assert!(second.is_still_present(), "leaving takes away nobody else's file");
@@ -355,7 +355,7 @@ fn members_that_come_and_go_at_once_never_share_a_number() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let member = Member::enter(&dir).unwrap();
+                    let member = Member::enter(&dir, true).unwrap();
                     assert!(held.lock().unwrap().insert(member.id()), "{} twice", member.id());
                     assert!(member.is_still_present());
                     held.lock().unwrap().remove(&member.id());

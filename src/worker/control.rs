@@ -16,8 +16,8 @@ use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::{Disconnect, Goodbye, Heartbeat, Register, Registered};
 use crate::protocol::time::Moment;
 
+use super::elector::Elector;
 use super::lease::Identity;
-use super::office::OfficeWatch;
 use super::slot::Orders;
 
 /// How long a worker waits for its broker to let it go; one that is there answers at once.
@@ -47,7 +47,7 @@ pub(super) struct Control {
     no_route: bool,
     announced: bool,
     /// `None`: this worker elects nobody.
-    office: Option<OfficeWatch>,
+    elector: Option<Elector>,
     let_go: bool,
     orders: Arc<Orders>,
     slots: Vec<Waker>,
@@ -63,7 +63,7 @@ impl Control {
         orders: Arc<Orders>,
         slots: Vec<Waker>,
         counters: Arc<Counters>,
-        office: Option<OfficeWatch>,
+        elector: Option<Elector>,
     ) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(socket)?;
@@ -76,7 +76,7 @@ impl Control {
             beat: 0,
             no_route: true,
             announced: false,
-            office,
+            elector,
             let_go: false,
             orders,
             slots,
@@ -93,9 +93,15 @@ impl Control {
     /// As [`turn`](Self::turn), with a shorter wait.
     pub(super) fn turn_within(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         self.receive()?;
-        if self.office.as_mut().is_some_and(OfficeWatch::turn) {
-            self.link = Link::Unknown { at: clock::now() };
-            self.tell_slots();
+        if let Some(elector) = &mut self.elector {
+            let due = elector.turn()?;
+            if due.another_broker {
+                self.link = Link::Unknown { at: clock::now() };
+                self.tell_slots();
+            }
+            if due.ping {
+                self.send(&Message::Ping { nonce: self.beat })?;
+            }
         }
         self.send_due(clock::now())?;
         self.wait(stop, longest.min(self.interval / 4))
@@ -118,6 +124,10 @@ impl Control {
     }
 
     fn on_message(&mut self, now: Moment, message: Message) {
+        if let Some(elector) = &mut self.elector {
+            // Whatever comes on this connection the broker itself has said.
+            elector.on_answer();
+        }
         match message {
             Message::Registered(registered) => self.on_registered(now, &registered),
             Message::Heartbeat(heartbeat) => {
@@ -175,7 +185,7 @@ impl Control {
                 };
                 self.send(&self.register())?;
                 // In its first turn the socket cannot have connected yet.
-                if self.no_route && !self.announced && self.beat > 1 && self.office.is_none() {
+                if self.no_route && !self.announced && self.beat > 1 && self.elector.is_none() {
                     info!("no broker on this host yet; start one: zhit broker");
                     self.announced = true;
                 }
@@ -220,7 +230,7 @@ impl Control {
             pool: self.me.pool.clone(),
             slots: self.me.slots,
             journal: false,
-            votes: self.office.is_some(),
+            votes: self.elector.is_some(),
             draining: self.orders.drain.load(Ordering::Acquire),
             hit: None,
         })
@@ -266,21 +276,24 @@ impl Control {
     }
 
     fn wait(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
-        let office = self.office.as_ref();
-        let due = office.map_or(longest, |office| office.next_deadline().since(clock::now()));
-        let ends: Vec<_> = office.into_iter().flat_map(OfficeWatch::fds).collect();
+        let elector = self.elector.as_ref();
+        let due = elector.map_or(longest, |elector| elector.next_deadline().since(clock::now()));
+        let ends: Vec<_> = elector.into_iter().flat_map(Elector::ends).collect();
         let mut poll = Poll::new();
         let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
         let stopped = poll.fd(stop, Interest::READ);
-        let ends: Vec<_> = ends.into_iter().map(|end| poll.fd(end, Interest::READ)).collect();
+        let ended: Vec<_> = ends.iter().map(|end| poll.fd(end, Interest::READ)).collect();
+        if let Some(elector) = elector {
+            elector.poll(&mut poll);
+        }
         let ready = poll.wait(Some(longest.min(due)))?;
         if ready.readable(stopped) {
             stop.drain();
         }
-        if ends.into_iter().any(|end| ready.readable(end))
-            && let Some(office) = &mut self.office
+        if ended.into_iter().any(|end| ready.readable(end))
+            && let Some(elector) = &mut self.elector
         {
-            office.on_ended();
+            elector.on_ended();
         }
         if self.no_route && ready.writable(dealer) {
             self.no_route = false;

@@ -1,6 +1,8 @@
 //! The worker: a control thread and its slots.
 
+mod ballots;
 mod control;
+mod elector;
 pub mod handler;
 mod hit;
 pub mod lease;

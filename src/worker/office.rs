@@ -1,26 +1,21 @@
 //! A worker's eye on its host's office: it sees the holder's end at once, and starts a candidate when it is its turn
 //! (rule E1). The loop around `election::candidacy`.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::election::candidacy::{Action, Candidacy, Holder, Reservation, Seen};
 use crate::election::candidate::Candidate;
+use crate::election::holder;
+use crate::election::verdict::Watch;
 use crate::options::{Place, Timing};
-use crate::protocol::ids::WorkerId;
+use crate::protocol::ids::{Term, WorkerId};
 use crate::protocol::message::Suspect;
 use crate::protocol::time::Moment;
 use crate::runtime::{self, BrokerLock, Record, RuntimeDir, is_running};
-
-/// The holder of the office, watched by a descriptor that no other process can take over.
-#[derive(Debug)]
-struct Watched {
-    who: Suspect,
-    pidfd: OwnedFd,
-}
 
 /// The watcher.
 #[derive(Debug)]
@@ -30,7 +25,8 @@ pub(super) struct OfficeWatch {
     timing: Timing,
     me: WorkerId,
     machine: Candidacy,
-    holder: Option<Watched>,
+    /// The holder of the office, and its process, held so that no other can take its number over.
+    holder: Option<(Suspect, Watch)>,
     candidate: Option<Candidate>,
     /// Brokers that this worker started and that took the office: asked how they ended, so that no zombie is left.
     elected: Vec<Candidate>,
@@ -60,15 +56,20 @@ impl OfficeWatch {
     }
 
     /// Descriptors whose being readable is the end of somebody: the holder, the candidate.
-    pub(super) fn fds(&self) -> impl Iterator<Item = &OwnedFd> {
-        let holder = self.holder.iter().map(|holder| &holder.pidfd);
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let holder = self.holder.iter().map(|(_, watch)| watch.as_fd());
         let ours = self.candidate.iter().chain(&self.elected);
-        holder.chain(ours.map(Candidate::pidfd))
+        holder.chain(ours.map(|candidate| candidate.pidfd().as_fd()))
     }
 
     /// One of them is readable.
     pub(super) const fn on_ended(&mut self) {
         self.ended = true;
+    }
+
+    /// Who holds the office.
+    pub(super) fn holder(&self) -> Option<Suspect> {
+        self.holder.as_ref().map(|(who, _)| *who)
     }
 
     /// When to come back at the latest.
@@ -82,14 +83,8 @@ impl OfficeWatch {
         self.rank(now);
         if std::mem::take(&mut self.ended) {
             self.bury_candidate();
-            if self
-                .holder
-                .as_ref()
-                .is_some_and(|holder| !is_running(holder.who.pid, holder.who.start_ticks))
-            {
-                if let Some(Watched { who, .. }) = self.holder.take() {
-                    warn!("the broker has ended (pid {}, term {})", who.pid, who.term);
-                }
+            if let Some((who, _)) = self.holder.take_if(|(_, watch)| watch.has_ended()) {
+                warn!("the broker has ended (pid {}, term {})", who.pid, who.term);
                 self.machine.on_holder_ended(now, &mut self.actions);
             }
         }
@@ -171,25 +166,25 @@ impl OfficeWatch {
             }),
             lock_held,
         };
-        if seen.is_held()
-            && let Some(record) = record
-        {
-            self.watch(record.suspect());
+        match record {
+            Some(record) if seen.is_held() => self.watch(record.suspect()),
+            // One that has written no record, and may hang before it does, is known by its lock (rule V3).
+            _ if lock_held => {
+                if let Ok(Some(suspect)) = holder::by_lock(&self.dir) {
+                    self.watch(suspect);
+                }
+            }
+            _ => self.holder = None,
         }
         self.machine.on_record(clock::now(), seen, &mut self.actions);
     }
 
     fn watch(&mut self, who: Suspect) {
-        if self.holder.as_ref().is_some_and(|holder| holder.who == who) {
+        if self.holder.as_ref().is_some_and(|(known, _)| *known == who) {
             return;
         }
-        let pid = i32::try_from(who.pid).ok().and_then(Pid::from_raw);
-        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        // Compared after opening: from here on the descriptor names one process.
-        self.holder = pidfd
-            .filter(|_| is_running(who.pid, who.start_ticks))
-            .map(|pidfd| Watched { who, pidfd });
-        self.changed = self.holder.is_some();
+        self.holder = Watch::open(who.pid, who.start_ticks).map(|watch| (who, watch));
+        self.changed |= self.holder.is_some() && who.term != Term(0);
         if let Some(candidate) = self.candidate.take_if(|candidate| candidate.pid() == who.pid) {
             self.elected.push(candidate);
             self.machine.on_candidate_exited(clock::now(), true, &mut self.actions);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::election::vote::Voter;
 use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{Handler, WorkerOptions};
@@ -16,7 +17,9 @@ use crate::protocol::ids::SlotId;
 use crate::runtime::{Member, RuntimeDir, RuntimeError};
 use crate::signals::{self, Stop};
 
+use super::ballots::Ballots;
 use super::control::Control;
+use super::elector::Elector;
 use super::handler::Spec;
 use super::lease::Identity;
 use super::office::OfficeWatch;
@@ -74,7 +77,7 @@ pub fn serve(
     stop.register(&woken);
     loop {
         let dir = open()?;
-        let member = Member::enter(&dir)?;
+        let member = Member::enter(&dir, options.elects)?;
         let ended = Serving::start(options, &dir, &member, context, woken.clone())?.run(stop)?;
         member.leave();
         match ended {
@@ -154,13 +157,11 @@ impl<'a> Serving<'a> {
         let timing = (options.timing.interval, options.timing.liveness);
         let socket = dir.broker_socket();
         let me = identity(options, member, 0);
-        let office = if options.elects {
-            let (place, me) = (options.place.clone(), member.id());
-            Some(OfficeWatch::new(dir.try_clone()?, place, options.timing, me))
-        } else {
-            None
-        };
-        let control = Control::new(me, timing, (context, &socket), orders, wakers, counters, office)?;
+        let elector = options
+            .elects
+            .then(|| elector(options, dir, member, context))
+            .transpose()?;
+        let control = Control::new(me, timing, (context, &socket), orders, wakers, counters, elector)?;
         let slots = Slots { threads, failed };
         Ok(Self {
             options,
@@ -232,6 +233,24 @@ impl<'a> Serving<'a> {
             self.control.turn_within(&self.woken, left)?;
         }
     }
+}
+
+fn elector(
+    options: &WorkerOptions,
+    dir: &RuntimeDir,
+    member: &Member,
+    context: &Context,
+) -> Result<Elector, WorkerError> {
+    let (place, timing) = (options.place.clone(), options.timing);
+    let me = Voter {
+        id: member.id(),
+        incarnation: member.incarnation(),
+    };
+    let ballots = Ballots::new(context, dir.try_clone()?, place.host.clone(), timing, me)?;
+    Ok(Elector::new(
+        OfficeWatch::new(dir.try_clone()?, place, timing, me.id),
+        ballots,
+    ))
 }
 
 fn identity(options: &WorkerOptions, member: &Member, number: u32) -> Identity {

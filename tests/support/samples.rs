@@ -529,10 +529,12 @@ fn election() -> Vec<Sample> {
         start_ticks: u64::MAX,
         takeover: false,
     };
+    let beat = 99;
     let vote = Vote {
         member,
         incarnation,
         suspect,
+        beat,
         hung: true,
     };
     vec![
@@ -550,6 +552,7 @@ fn election() -> Vec<Sample> {
                 member,
                 incarnation,
                 suspect,
+                beat,
             }),
         ),
         sample("VOTE.hung", Message::Vote(vote)),

@@ -71,9 +71,7 @@ impl fmt::Display for Trail {
             }
             Outcome::Refused(reason) => write!(f, ": {reason}"),
             Outcome::Killed(None) => f.write_str("; killed"),
-            Outcome::Killed(Some(Elected { term, pid, within })) => {
-                write!(f, "; killed; term {term} elected, pid {pid}, in {}", seconds(*within))
-            }
+            Outcome::Killed(Some(elected)) => write!(f, "; killed; {elected}"),
         }
     }
 }
@@ -123,19 +121,24 @@ impl Serialize for Trail {
         object.serialize_field("autopsy", &self.autopsy)?;
         object.serialize_field("outcome", outcome)?;
         object.serialize_field("reason", &reason)?;
-        object.serialize_field("elected", &elected.map(ElectedObject))?;
+        object.serialize_field("elected", &elected)?;
         object.end()
     }
 }
 
-struct ElectedObject(Elected);
+impl fmt::Display for Elected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { term, pid, within } = self;
+        write!(f, "term {term} elected, pid {pid}, in {}", seconds(*within))
+    }
+}
 
-impl Serialize for ElectedObject {
+impl Serialize for Elected {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut object = to.serialize_struct("Elected", 3)?;
-        object.serialize_field("term", &self.0.term.0)?;
-        object.serialize_field("pid", &self.0.pid)?;
-        object.serialize_field("within_ms", &(self.0.within.as_millis() as u64))?;
+        object.serialize_field("term", &self.term.0)?;
+        object.serialize_field("pid", &self.pid)?;
+        object.serialize_field("within_ms", &(self.within.as_millis() as u64))?;
         object.end()
     }
 }

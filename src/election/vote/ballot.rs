@@ -3,18 +3,9 @@
 use std::time::Duration;
 
 use super::Tally;
-use crate::protocol::ids::{Incarnation, Term, WorkerId};
+use crate::protocol::ids::{Incarnation, WorkerId};
 
-/// The process that holds the office, and may hang. One that has not written its record yet has term 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Suspect {
-    /// Its term.
-    pub term: Term,
-    /// Its process.
-    pub pid: u32,
-    /// When that process started, in clock ticks since the machine did.
-    pub start_ticks: u64,
-}
+pub use crate::protocol::message::Suspect;
 
 /// What is voted on: that the suspect's loop stands still at this count (rule V1). If it has moved on, the vote is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -21,10 +21,11 @@ impl Yield {
 }
 
 impl Ballot {
-    /// member u32, incarnation u64, suspect.
+    /// member u32, incarnation u64, suspect, beat u64.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         put_member(out, self.member, self.incarnation);
         self.suspect.write(out);
+        out.extend_from_slice(&self.beat.to_be_bytes());
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
@@ -32,15 +33,17 @@ impl Ballot {
             member: WorkerId(reader.u32()?),
             incarnation: Incarnation(reader.u64()?),
             suspect: Suspect::read(reader)?,
+            beat: reader.u64()?,
         })
     }
 }
 
 impl Vote {
-    /// member u32, incarnation u64, suspect.
+    /// member u32, incarnation u64, suspect, beat u64.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         put_member(out, self.member, self.incarnation);
         self.suspect.write(out);
+        out.extend_from_slice(&self.beat.to_be_bytes());
     }
 
     pub(super) fn read(head: &Head, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
@@ -48,6 +51,7 @@ impl Vote {
             member: WorkerId(reader.u32()?),
             incarnation: Incarnation(reader.u64()?),
             suspect: Suspect::read(reader)?,
+            beat: reader.u64()?,
             hung: head.flags & FLAG_HUNG != 0,
         })
     }
