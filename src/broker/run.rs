@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::election::journal::WorkerJournal;
+use crate::election::journal::{self, Journals, WorkerJournal};
 use crate::mapped::Counters;
 use crate::net::{Context, Interest, NetError, Poll, Received, Router, Waker};
 use crate::options::Timing;
@@ -97,6 +97,14 @@ impl Watch {
     }
 }
 
+/// Ends what a dead worker's handlers have left running (rule O9).
+fn report_killed(journal: &WorkerJournal) {
+    let killed = journal::kill_groups(journal);
+    if killed > 0 {
+        info!("ended {killed} processes that {} left running", journal.worker);
+    }
+}
+
 /// The loop's own state.
 pub(super) struct Loop {
     machine: Machine,
@@ -153,6 +161,25 @@ impl Loop {
     /// Whether a member is here that would elect the next broker.
     pub(super) fn has_electors(&self) -> bool {
         self.machine.has_electors()
+    }
+
+    /// Takes over what journals tell of the time before this broker (rule O4).
+    pub(super) fn inherit(&mut self) -> Result<(), LoopError> {
+        let journals = journal::read_all(&self.dir).unwrap_or_else(|error| {
+            warn!(%error, "nobody knows what ran before");
+            Journals::default()
+        });
+        for damaged in &journals.damaged {
+            warn!("{damaged}");
+        }
+        journals
+            .all
+            .iter()
+            .filter(|journal| !journal.alive)
+            .for_each(report_killed);
+        self.machine
+            .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
+        self.perform()
     }
 
     /// How many Hits are served.
@@ -215,14 +242,21 @@ impl Loop {
     }
 
     /// What a worker's slots run and ran.
-    #[allow(clippy::unused_self, reason = "until journals are written")]
-    fn journal_of(&self, _worker: WorkerId, _incarnation: Incarnation) -> Option<WorkerJournal> {
-        None
+    fn journal_of(&self, worker: WorkerId, incarnation: Incarnation) -> Option<WorkerJournal> {
+        journal::read_of(&self.dir, worker, incarnation).unwrap_or_else(|error| {
+            warn!(%error, "what {worker} ran is not known");
+            None
+        })
     }
 
     /// A worker's process has ended. Its clients hear of it only when nothing that it ran is left (rule O9).
     fn worker_died(&mut self, worker: WorkerId, incarnation: Incarnation) {
-        let journal = self.journal_of(worker, incarnation);
+        let mut journal = self.journal_of(worker, incarnation);
+        if let Some(journal) = &mut journal {
+            // Its process has ended, whoever still keeps its lock for a moment.
+            journal.alive = false;
+            report_killed(journal);
+        }
         if let Err(error) = runtime::bury(&self.dir, worker) {
             warn!(%error, "what {worker} left behind stays");
         }

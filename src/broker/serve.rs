@@ -91,6 +91,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         elected,
     };
     let mut turns = Loop::new(config, options.timing, context, dir.try_clone()?, counters)?;
+    turns.inherit()?;
     Record::of_this_process(term, elected).write(dir)?;
     info!(
         "broker of {} serves (pid {}, term {term})",

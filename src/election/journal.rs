@@ -1,6 +1,17 @@
 //! What a worker's slots run and ran, as a master reads it: of the living and of the dead (rules O2 to O4).
 
+mod files;
+mod groups;
+mod layout;
+mod reader;
+mod writer;
+
 use std::time::Duration;
+
+pub use files::{JournalError, Journals, open_for, prune, read_all, read_of, term_word};
+pub use groups::kill_groups;
+pub use reader::{Load, read_words};
+pub use writer::{Author, Entry, SlotWriter, Store, begin, leave, words_for};
 
 use crate::protocol::ids::{HitKey, Incarnation, Term, WorkerId};
 use crate::protocol::message::ClosedReason;
@@ -70,3 +81,6 @@ pub struct EndedHit {
     /// When.
     pub ended_at: Moment,
 }
+
+#[cfg(test)]
+mod tests;

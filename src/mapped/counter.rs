@@ -6,19 +6,16 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, statat, unlinkat};
-use rustix::io::retry_on_intr;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::ProtFlags;
 
 use super::MappedError;
+use super::map::{Map, WORD_BYTES, reserve};
 
 /// Most counters of one file: a control thread and more slots than a process can have threads.
 const COUNTERS_MAX: usize = 1 << 16;
-
-const COUNTER_BYTES: usize = size_of::<AtomicU64>();
 
 /// The counters of this process: made by it, bumped by any of its threads, gone when this is dropped.
 pub struct Counters {
@@ -50,7 +47,7 @@ impl Counters {
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&dir, &new, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make", name))?;
-        let made = fill(&file, count).and_then(|()| renameat(&dir, &new, &dir, name));
+        let made = reserve(&file, count).and_then(|()| renameat(&dir, &new, &dir, name));
         if let Err(errno) = made {
             // The next who makes counters of this name tries again.
             let _ = unlinkat(&dir, &new, AtFlags::empty());
@@ -71,7 +68,7 @@ impl Counters {
     /// For an index beyond the counters.
     pub fn bump(&self, index: usize) {
         // Nothing is read on the strength of a counter, so it orders nothing.
-        self.map.counters()[index].fetch_add(1, Ordering::Relaxed);
+        self.map.words()[index].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many turns loop `index` has made.
@@ -79,7 +76,7 @@ impl Counters {
     /// # Panics
     /// For an index beyond the counters.
     pub fn get(&self, index: usize) -> u64 {
-        self.map.counters()[index].load(Ordering::Relaxed)
+        self.map.words()[index].load(Ordering::Relaxed)
     }
 }
 
@@ -112,8 +109,8 @@ impl CountersView {
             Err(errno) => return Err(failed("open", name)(errno)),
         };
         let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
-        let count = usize::try_from(bytes).unwrap_or(usize::MAX) / COUNTER_BYTES;
-        if !(1..=COUNTERS_MAX).contains(&count) || bytes % COUNTER_BYTES as u64 != 0 {
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX) / WORD_BYTES;
+        if !(1..=COUNTERS_MAX).contains(&count) || bytes % WORD_BYTES as u64 != 0 {
             return Err(MappedError::NoCounters {
                 name: name.to_owned(),
                 bytes,
@@ -126,15 +123,12 @@ impl CountersView {
 
     /// How many counters there are.
     pub fn count(&self) -> usize {
-        self.0.count
+        self.0.count()
     }
 
     /// How many turns loop `index` has made; `None` beyond the counters, whose number the other process chose.
     pub fn get(&self, index: usize) -> Option<u64> {
-        self.0
-            .counters()
-            .get(index)
-            .map(|counter| counter.load(Ordering::Relaxed))
+        self.0.words().get(index).map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
@@ -142,85 +136,23 @@ impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counters")
             .field("name", &self.name)
-            .field("count", &self.map.count)
+            .field("count", &self.map.count())
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for CountersView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CountersView").field(&self.0.count).finish()
+        f.debug_tuple("CountersView").field(&self.0.count()).finish()
     }
 }
 
-fn failed<E: Into<std::io::Error>>(doing: &'static str, name: &str) -> impl FnOnce(E) -> MappedError {
+pub(super) fn failed<E: Into<std::io::Error>>(doing: &'static str, name: &str) -> impl FnOnce(E) -> MappedError {
     let name = name.to_owned();
     move |source| MappedError::Io {
         doing,
         name,
         source: source.into(),
-    }
-}
-
-/// Writes zeros, so that the file system has room for every page before it is mapped: a full one is an error here and
-/// would be a SIGBUS later.
-fn fill(file: &OwnedFd, count: usize) -> rustix::io::Result<()> {
-    let zeros = vec![0; count * COUNTER_BYTES];
-    let mut rest = &zeros[..];
-    while !rest.is_empty() {
-        let written = retry_on_intr(|| rustix::io::write(file, rest))?;
-        rest = &rest[written..];
-    }
-    Ok(())
-}
-
-/// A shared mapping of the first `count` numbers of a file.
-struct Map {
-    start: NonNull<AtomicU64>,
-    count: usize,
-}
-
-// SAFETY: the mapping belongs to the process and not to a thread, and all access to it is atomic.
-unsafe impl Send for Map {}
-// SAFETY: as above.
-unsafe impl Sync for Map {}
-
-impl Map {
-    /// Maps `count` numbers of a file that is at least as long.
-    fn new(file: &OwnedFd, count: usize, protection: ProtFlags) -> rustix::io::Result<Self> {
-        // SAFETY: a null address lets the kernel choose one where nothing is mapped, so no memory of ours changes. The
-        // length is not zero: callers ask for at least one counter.
-        let start = unsafe {
-            mmap(
-                ptr::null_mut(),
-                count * COUNTER_BYTES,
-                protection,
-                MapFlags::SHARED,
-                file,
-                0,
-            )
-        }?
-        .cast();
-        NonNull::new(start)
-            .map(|start| Self { start, count })
-            .ok_or(rustix::io::Errno::NOMEM)
-    }
-
-    fn counters(&self) -> &[AtomicU64] {
-        // SAFETY: `start` is the start of a mapping of `count` numbers, aligned to a page, that lives as long as `self`;
-        // every bit pattern is a number. Other processes write to the file, but only through atomics of this size, which
-        // is what `AtomicU64` allows for; a read-only mapping is only loaded from, and relaxed loads of this size are
-        // plain loads wherever zhit runs. Touching a page that the file no longer has would be a SIGBUS: nobody but our
-        // own uid can shorten the file, because its directory is 0700 and checked (src/runtime), and no zhit does.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new` with this length, and no reference into it outlives `self`. Failure would
-        // mean that it is not mapped, and then there is nothing to do.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.count * COUNTER_BYTES) };
     }
 }
 

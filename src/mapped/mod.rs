@@ -1,11 +1,14 @@
 //! The room of unsafe code: small files mapped into memory, so that a process can be looked at while it hangs and after
 //! it died, and what runs between fork and exec. Each block tells why it is sound.
 
-#[expect(unsafe_code, reason = "mapping a file, and reading it as numbers, is unsafe")]
 mod counter;
+#[expect(unsafe_code, reason = "mapping a file, and reading it as numbers, is unsafe")]
+mod map;
 pub mod spawn;
+mod words;
 
 pub use counter::{Counters, CountersView};
+pub use words::{Words, WordsView};
 
 use std::io;
 
@@ -13,7 +16,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum MappedError {
     /// The system refuses.
-    #[error("cannot {doing} the counters {name}: {source}")]
+    #[error("cannot {doing} the mapped file {name}: {source}")]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -23,7 +26,7 @@ pub enum MappedError {
         source: io::Error,
     },
     /// The file holds no counters.
-    #[error("{name} holds no counters: it has {bytes} bytes; with no zhit running, remove it")]
+    #[error("{name} holds no numbers: it has {bytes} bytes; with no zhit running, remove it")]
     NoCounters {
         /// The file, below its directory.
         name: String,

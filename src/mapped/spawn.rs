@@ -12,9 +12,16 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 
 use nix::libc;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal};
+
+use super::Words;
+
+/// More than /proc/self/stat ever has: 52 numbers and the name of a command.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// First file descriptor that is not one of the three standard ones.
 const FIRST_OTHER_FD: libc::c_uint = 3;
@@ -23,13 +30,22 @@ const FIRST_OTHER_FD: libc::c_uint = 3;
 /// SIGKILL) when the *thread* that spawns it ends, and which inherits nothing but its three standard files.
 ///
 /// To be spawned on the thread whose life it shares. Spawning fails with `ESRCH` if this process has ended meanwhile.
-pub fn tie_to_this_thread(command: &mut Command) {
+///
+/// `known_at`: where it writes its process group and the time of its start, before it becomes the handler, so that what it
+/// starts can be found even if this process dies at once (rule O2).
+pub fn tie_to_this_thread(command: &mut Command, known_at: Option<GroupCell>) {
     let parent = rustix::process::getpid();
     command.process_group(0);
     // SAFETY: the closure runs in the forked child, where only async-signal-safe calls are sound: it makes bare system
     // calls (rustix's linux_raw backend, `syscall`) and builds errors from numbers; nothing allocates, locks or panics.
     unsafe {
-        command.pre_exec(move || tie(parent));
+        command.pre_exec(move || {
+            tie(parent)?;
+            if let Some(cell) = &known_at {
+                cell.fill();
+            }
+            Ok(())
+        });
     }
 }
 
@@ -44,6 +60,42 @@ pub fn in_own_session(command: &mut Command) {
             Ok(())
         });
     }
+}
+
+/// Where a child writes who it is: two numbers of a mapped file.
+#[derive(Clone, Debug)]
+pub struct GroupCell {
+    /// The file.
+    pub words: Arc<Words>,
+    /// Where its process group stands; stored last.
+    pub group: usize,
+    /// Where the time of its start stands.
+    pub start: usize,
+}
+
+impl GroupCell {
+    /// Runs in the child: stores atomically, and allocates nothing.
+    fn fill(&self) {
+        let Some(start) = own_start_ticks() else { return };
+        let pid = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+        self.words.store(self.start, start);
+        self.words.store(self.group, pid.into());
+    }
+}
+
+/// Field 22 of /proc/self/stat (proc(5)), read with bare system calls.
+fn own_start_ticks() -> Option<u64> {
+    let mut text = [0; STAT_BYTES_MAX];
+    let file = rustix::fs::open(c"/proc/self/stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let length = rustix::io::read(&file, &mut text).ok()?;
+    let text = text.get(..length)?;
+    // The second field is the command in parentheses, and may hold anything.
+    let behind = text.iter().rposition(|byte| *byte == b')')? + 2;
+    let digits = text.get(behind..)?.split(|byte| *byte == b' ').nth(22 - 3)?;
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = u64::from(digit.wrapping_sub(b'0'));
+        (digit < 10).then(|| number * 10 + digit)
+    })
 }
 
 /// Runs in the child.

@@ -53,6 +53,14 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a Hit outlives its silent client (`ttl`); clients keep alive at a third of it.
 pub const TTL: Duration = Duration::from_secs(15);
 
+/// Ended Hits that one worker's journal keeps, for all its slots together: three megabytes.
+pub const JOURNAL_ENDED_MAX: usize = 65_536;
+
+/// Ended Hits that a slot keeps at least, and at most: seconds of the shortest requests.
+pub const JOURNAL_ENDED_MIN: usize = 256;
+/// See [`JOURNAL_ENDED_MIN`].
+pub const JOURNAL_ENDED_SLOT_MAX: usize = 16_384;
+
 /// How long an elected broker stays when no member and no client is there (rule E5): the next command finds it.
 pub const UNNEEDED_AFTER: Duration = Duration::from_secs(5);
 

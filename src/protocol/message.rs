@@ -568,6 +568,23 @@ pub enum ClosedReason {
     Superseded = 8,
 }
 
+impl ClosedReason {
+    /// The reason of this number, as it stands in journals.
+    pub fn from_number(number: u64) -> Option<Self> {
+        let all = [
+            Self::Done,
+            Self::ClientSilent,
+            Self::WorkerLeft,
+            Self::WorkerDied,
+            Self::HandlerEnded,
+            Self::Violation,
+            Self::Unknown,
+            Self::Superseded,
+        ];
+        all.into_iter().find(|reason| *reason as u64 == number)
+    }
+}
+
 /// PONG: what the broker knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pong {

@@ -212,6 +212,22 @@ impl RuntimeDir {
         format!("members/{worker}.beat")
     }
 
+    /// Names this boot of the machine.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Damaged`], [`RuntimeError::Io`].
+    #[expect(clippy::unused_self, reason = "the machine is that of the directory")]
+    pub fn boot(&self) -> Result<u128, RuntimeError> {
+        let boot = std::fs::read_to_string(BOOT_ID).map_err(RuntimeError::io("read", BOOT_ID))?;
+        u128::from_str_radix(&boot.trim().replace('-', ""), 16)
+            .map_err(|_| RuntimeError::Damaged { path: BOOT_ID.into() })
+    }
+
+    /// Name, below the directory, of the word that holds the highest term of this host (rule O3).
+    pub const fn term_word(&self) -> &'static str {
+        super::lock::TERM
+    }
+
     /// Names this directory on this boot of the machine (rule O5): random bytes that were made with it, mixed with the
     /// boot id, so that a wiped directory and a restarted machine both change it.
     ///
@@ -220,9 +236,7 @@ impl RuntimeDir {
     pub fn id(&self) -> Result<DirId, RuntimeError> {
         const NAME: &str = "dir.id";
         let path = self.path.join(NAME);
-        let boot = std::fs::read_to_string(BOOT_ID).map_err(RuntimeError::io("read", BOOT_ID))?;
-        let boot = u128::from_str_radix(&boot.trim().replace('-', ""), 16)
-            .map_err(|_| RuntimeError::Damaged { path: BOOT_ID.into() })?;
+        let boot = self.boot()?;
         let read = || files::read(&self.fd, NAME).map_err(RuntimeError::io("read", &path));
         let stored = if let Some(stored) = read()? {
             stored

@@ -14,7 +14,7 @@ use crate::protocol::Term;
 use crate::protocol::mutation::{Rule, broken};
 
 pub(super) const LOCK: &str = "broker.lock";
-const TERM: &str = "broker.term";
+pub(super) const TERM: &str = "broker.term";
 
 /// How often a lock file that is wiped and made anew meanwhile is tried.
 const TRIES: u32 = 8;

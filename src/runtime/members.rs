@@ -136,6 +136,15 @@ pub fn list(dir: &RuntimeDir) -> Result<Vec<MemberSeen>, RuntimeError> {
     Ok(seen)
 }
 
+/// Names of all files of members.
+///
+/// # Errors
+/// [`RuntimeError::Io`].
+pub fn member_files(dir: &RuntimeDir) -> Result<Vec<String>, RuntimeError> {
+    let members = dir.path().join("members");
+    names(&members).map_err(RuntimeError::io("list", &members))
+}
+
 /// One member; `None` if the name is no member's, or it has just left.
 fn look(dir: &RuntimeDir, name: &str) -> Option<MemberSeen> {
     let id = WorkerId(name.strip_prefix('w')?.parse().ok()?);
@@ -223,7 +232,7 @@ fn is_scratch(rest: &str) -> bool {
     !rest.starts_with(|next: char| next.is_ascii_digit())
 }
 
-/// Whether `wNREST` in `members/` is worker N's and of no use after its death. (Its journal will be.)
+/// Whether `wNREST` in `members/` is worker N's and of no use after its death. (Its journal is.)
 fn is_socket_or_beat(rest: &str) -> bool {
     let Some(kind) = rest.strip_prefix('.') else {
         return false;

@@ -13,6 +13,7 @@
 //!     members/w3          flock: worker w3 is present; who it is, as text
 //!     members/w3.2        the ROUTER of its slot 2
 //!     members/w3.beat     its loop counters
+//!     members/w3.….journal  what its slots run and ran, after its death, too
 //!     scratch/w3.…        what its handlers may write to
 //! ```
 //!
@@ -31,7 +32,7 @@ mod trail;
 pub use dir::{Place, RuntimeDir};
 pub use lock::{BrokerLock, next_term};
 pub use log::HostLog;
-pub use members::{Member, MemberSeen, bury, list};
+pub use members::{Member, MemberSeen, bury, list, member_files};
 pub use process::{Executable, is_running, start_ticks};
 pub use record::{Record, Reservation};
 pub use trail::{read_trail, write_trail};

@@ -229,8 +229,8 @@ impl Control {
             pid: self.me.pid,
             pool: self.me.pool.clone(),
             slots: self.me.slots,
-            journal: false,
-            votes: self.elector.is_some(),
+            journal: self.me.journal,
+            votes: self.me.votes,
             draining: self.orders.drain.load(Ordering::Acquire),
             hit: None,
         })

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::election::journal::Entry;
 use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Term};
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::message::{
     Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Message, Packet, WorkState, Working,
 };
+use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender, Violation};
 use crate::protocol::time::{Moment, earliest};
@@ -56,6 +58,8 @@ pub(super) struct Hit {
     request: Option<Request>,
     started: u64,
     answered: u64,
+    /// What the journal says was answered.
+    journalled: u64,
     /// The Hit is over once this request's reply is acknowledged.
     last: Option<u64>,
 }
@@ -87,6 +91,7 @@ impl Hit {
             request: None,
             started: 0,
             answered: 0,
+            journalled: 0,
             last: (lease.close_after && ends > 0).then_some(ends),
         }
     }
@@ -227,8 +232,21 @@ impl Hit {
         self.orphaned.clear();
     }
 
+    /// A reply is complete: that is journalled before anybody can hear of it.
+    fn journal_answered(&mut self, out: &mut Vec<Action>) {
+        if self.answered == self.journalled {
+            return;
+        }
+        self.journalled = self.answered;
+        if broken(Rule::O2) {
+            out.push(Action::Journal(Entry::Started(self.answered)));
+        }
+        out.push(Action::Journal(Entry::Answered(self.answered)));
+    }
+
     /// Starts the oldest request if none runs. What is left of one that was answered early is thrown away.
     pub(super) fn start_next(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.journal_answered(out);
         if self.request.is_some() {
             return;
         }
@@ -250,6 +268,10 @@ impl Hit {
                 state: WorkState::Running,
                 ended: None,
             });
+            if !broken(Rule::O2) {
+                // Rule O2: journal first.
+                out.push(Action::Journal(Entry::Started(seq)));
+            }
             return out.push(Action::Start {
                 hit: self.key,
                 seq,

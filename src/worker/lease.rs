@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::election::journal::Entry;
 use crate::protocol::ids::{HitKey, Incarnation, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
-    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Message, Register, Registered,
+    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Lease, Message, Register, Registered,
 };
 use crate::protocol::status::Status;
 use crate::protocol::stream::Piece;
@@ -38,6 +39,10 @@ pub struct Identity {
     pub pool: String,
     /// How many slots the worker has.
     pub slots: u32,
+    /// It keeps a journal (rule O7).
+    pub journal: bool,
+    /// It elects and judges brokers (rule O7).
+    pub votes: bool,
 }
 
 /// What the slot thread must do.
@@ -45,6 +50,9 @@ pub struct Identity {
 pub enum Action {
     /// Send this to the broker.
     Send(Message),
+    /// Write this into the journal, before what follows is done. After [`Entry::Leased`] the slot wants to hear the term of
+    /// the host: [`Slot::on_journalled`].
+    Journal(Entry),
     /// Start the handler for this request; its input is then to be had from [`Slot::next_input`].
     Start {
         /// The Hit.
@@ -80,6 +88,8 @@ pub struct Slot {
     goodbye_at: Option<Moment>,
     left: bool,
     state: State,
+    /// A lease that is journalled and not yet confirmed by a look at the term (rule O3).
+    leasing: Option<Box<Lease>>,
     /// The CLOSED that the broker has not confirmed, and when to repeat it.
     unreleased: Option<(Closed, Moment)>,
     ended: VecDeque<HitKey>,
@@ -98,6 +108,7 @@ impl Slot {
             goodbye_at: None,
             left: false,
             state: State::Idle,
+            leasing: None,
             unreleased: None,
             ended: VecDeque::new(),
             interval,
@@ -294,6 +305,7 @@ impl Slot {
             return;
         };
         out.push(Action::Clean);
+        out.push(Action::Journal(Entry::Ended(reason)));
         let closed = hit.closed(reason, note);
         self.ended.push_back(hit.key);
         if self.ended.len() > ENDED_MAX {
@@ -354,8 +366,8 @@ impl Slot {
             pid: self.me.pid,
             pool: self.me.pool.clone(),
             slots: self.me.slots,
-            journal: false,
-            votes: false,
+            journal: self.me.journal,
+            votes: self.me.votes,
             draining: self.draining,
             hit,
         })

@@ -15,6 +15,8 @@ fn key(number: u8) -> HitKey {
 struct Bench {
     slot: Slot,
     now: Moment,
+    /// The host's term, as it stands in its word.
+    word: Term,
     out: Vec<Action>,
 }
 
@@ -29,10 +31,13 @@ impl Bench {
             pid: 10,
             pool: "default".to_owned(),
             slots: 1,
+            journal: true,
+            votes: true,
         };
         let mut bench = Self {
             slot: Slot::new(me, INTERVAL, 3),
             now: Moment::from_micros(1_000_000),
+            word: Term(2),
             out: Vec::new(),
         };
         bench.slot.flush(bench.now, &mut bench.out);
@@ -62,6 +67,9 @@ impl Bench {
 
     fn hear(&mut self, message: Message) {
         self.slot.on_message(self.now, message, &mut self.out);
+        if self.slot.leasing.is_some() {
+            self.slot.on_journalled(self.now, self.word, &mut self.out);
+        }
     }
 
     fn flush(&mut self) {
@@ -91,6 +99,11 @@ impl Bench {
             Action::Send(Message::Declined(declined)) => format!("DECLINED ({:?})", declined.reason),
             Action::Send(Message::Closed(closed)) => format!("CLOSED ({:?})", closed.reason),
             Action::Send(message) => format!("{:?}", message.head().command).to_uppercase(),
+            Action::Journal(entry) => match entry {
+                Entry::Leased { .. } => "*journal lease*".to_owned(),
+                Entry::Withdrawn => "*take lease back*".to_owned(),
+                Entry::Started(_) | Entry::Answered(_) | Entry::Ended(_) => "*journal*".to_owned(),
+            },
             Action::Start { .. } => "*start*".to_owned(),
             Action::Stop => "*stop*".to_owned(),
             Action::Clean => "*clean*".to_owned(),
@@ -401,7 +414,7 @@ fn a_grace_that_ends_while_a_handler_is_ending_changes_nothing() {
     bench
         .slot
         .on_handler_ended(bench.now, Status::Cancelled, "", &mut bench.out);
-    assert_eq!(bench.done(), ["*clean*", "CLOSED (Done)"]);
+    assert_eq!(bench.done(), ["*clean*", "*journal*", "CLOSED (Done)"]);
 }
 
 /// Up to which position the client may send.
@@ -479,4 +492,31 @@ fn a_notes_cut_is_at_a_character() {
     let long = format!("x{}", "ä".repeat(NOTE_BYTES_MAX));
     assert_eq!(cut_note(&long).len(), NOTE_BYTES_MAX - 1);
     assert_eq!(cut_note("short"), "short");
+}
+
+#[test]
+fn a_lease_is_journalled_before_anybody_hears_of_it_and_a_request_before_it_starts() {
+    let mut bench = Bench::registered();
+    bench.hear(Message::Lease(lease(1)));
+    assert_eq!(bench.done(), ["*journal lease*", "OPENED"]);
+    bench.ask(1, b"first", true);
+    assert_eq!(bench.done(), ["*journal*", "*start*"], "rule O2");
+    bench.slot.on_handler_ended(bench.now, Status::Ok, "", &mut bench.out);
+    bench.flush();
+    assert_eq!(bench.done(), ["*journal*", "DATA"], "answered in the journal first");
+    bench.hear(close(1, CloseReason::Done));
+    assert_eq!(bench.done(), ["*clean*", "*journal*", "CLOSED (Done)"]);
+}
+
+#[test]
+fn a_lease_of_a_broker_that_was_followed_is_taken_back() {
+    let mut bench = Bench::registered();
+    bench.word = Term(3);
+    bench.hear(Message::Lease(lease(1)));
+    assert_eq!(
+        bench.done(),
+        ["*journal lease*", "*take lease back*", "DECLINED (StaleTerm)"],
+        "rule O3"
+    );
+    assert_eq!(bench.state(), "Idle");
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::election::journal::{self, JournalError};
 use crate::election::vote::Voter;
-use crate::mapped::{Counters, MappedError};
+use crate::mapped::{Counters, MappedError, Words};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{Handler, WorkerOptions};
 use crate::protocol::ids::SlotId;
@@ -40,6 +41,9 @@ pub enum WorkerError {
     /// Its loop counters.
     #[error(transparent)]
     Map(#[from] MappedError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The system has no room for another thread.
     #[error("cannot start a slot's thread: {0}; lower --slots or raise the limit of processes (ulimit -u)")]
     Thread(io::Error),
@@ -121,6 +125,7 @@ struct Serving<'a> {
     control: Control,
     slots: Slots,
     woken: Waker,
+    journal: Arc<Words>,
 }
 
 impl<'a> Serving<'a> {
@@ -135,6 +140,7 @@ impl<'a> Serving<'a> {
         let count = 1 + options.slots as usize;
         let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), count)?);
         let orders = Arc::new(Orders::default());
+        let journal = journal::open_for(dir, member, options.slots)?;
         let common = Arc::new(Common {
             spec: spec(&options.handler),
             grace: options.grace,
@@ -144,6 +150,8 @@ impl<'a> Serving<'a> {
             broker_socket: dir.broker_socket(),
             counters: Arc::clone(&counters),
             orders: Arc::clone(&orders),
+            journal: Arc::clone(&journal),
+            term: journal::term_word(dir)?,
         });
         let (mut wakers, mut threads) = (Vec::new(), Vec::new());
         let failed = Arc::default();
@@ -169,6 +177,7 @@ impl<'a> Serving<'a> {
             control,
             slots,
             woken,
+            journal,
         })
     }
 
@@ -217,6 +226,7 @@ impl<'a> Serving<'a> {
         if !self.slots.have_ended() {
             self.kill()?;
         }
+        journal::leave(&*self.journal);
         self.control.say_goodbye(&self.woken)?;
         Ok(())
     }
@@ -263,5 +273,7 @@ fn identity(options: &WorkerOptions, member: &Member, number: u32) -> Identity {
         pid: std::process::id(),
         pool: options.pool.clone(),
         slots: options.slots,
+        journal: true,
+        votes: options.elects,
     }
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::clock;
-use crate::mapped::Counters;
+use crate::election::journal::{Entry, SlotWriter};
+use crate::mapped::spawn::GroupCell;
+use crate::mapped::{Counters, Words, WordsView};
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::protocol::Message;
-use crate::protocol::ids::{HitKey, SlotId};
+use crate::protocol::ids::{HitKey, SlotId, Term};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
 use crate::protocol::message::WorkState;
 use crate::protocol::status::Status;
@@ -53,6 +55,8 @@ pub(super) struct Common {
     pub(super) broker_socket: PathBuf,
     pub(super) counters: Arc<Counters>,
     pub(super) orders: Arc<Orders>,
+    pub(super) journal: Arc<Words>,
+    pub(super) term: WordsView,
 }
 
 /// The thread's own state.
@@ -62,6 +66,7 @@ pub(super) struct SlotLoop {
     machine: Slot,
     dealer: Dealer,
     waker: Waker,
+    journal: SlotWriter<Arc<Words>>,
     running: Option<Running>,
     scratch: Option<Scratch>,
     actions: Vec<Action>,
@@ -80,12 +85,14 @@ impl SlotLoop {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(&common.broker_socket)?;
         let pool = me.pool.clone();
+        let journal = SlotWriter::new(Arc::clone(&common.journal), me.slot.number);
         Ok(Self {
             machine: Slot::new(me, common.interval, common.liveness),
             common,
             pool,
             dealer,
             waker,
+            journal,
             running: None,
             scratch: None,
             actions: Vec::new(),
@@ -182,6 +189,7 @@ impl SlotLoop {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     Action::Send(message) => self.send(&message)?,
+                    Action::Journal(entry) => self.journal(entry),
                     Action::Start { hit, seq, timeout } => self.start(hit, seq, timeout),
                     Action::Stop => {
                         if let Some(running) = &mut self.running {
@@ -195,6 +203,16 @@ impl SlotLoop {
         Ok(())
     }
 
+    fn journal(&mut self, entry: Entry) {
+        let now = clock::now();
+        self.journal.write(now, entry);
+        if let Entry::Leased { .. } = entry {
+            // Rule O3: the entry first, then the word.
+            let word = Term(self.common.term.load(0));
+            self.machine.on_journalled(now, word, &mut self.actions);
+        }
+    }
+
     fn send(&mut self, message: &Message) -> Result<(), NetError> {
         if self.dealer.send(message.encode())? == Sent::NoRoute {
             self.no_route = true;
@@ -205,6 +223,7 @@ impl SlotLoop {
 
     fn start(&mut self, hit: HitKey, seq: u64, timeout: Option<Duration>) {
         let slot = self.id();
+        let (group, start) = self.journal.group_at();
         let scratch = self
             .scratch
             .get_or_insert_with(|| Scratch::new(&self.common.runtime_dir, slot, hit));
@@ -217,6 +236,11 @@ impl SlotLoop {
             scratch,
             grace: self.common.grace,
             timeout,
+            known_at: Some(GroupCell {
+                words: Arc::clone(&self.common.journal),
+                group,
+                start,
+            }),
         };
         self.running = Some(Running::start(&self.common.spec, context, clock::now()));
     }

@@ -37,7 +37,9 @@ fn worker() {
     ended
         .says("its worker died")
         .says("request 1 was answered")
-        .says("may have run without an answer");
+        // Its journal knows (rule O9).
+        .says("request 2 ran without an answer")
+        .says("request 3 and later never ran");
     host.wait_for_handlers_end();
     host.wait_for_slots(0);
     // The next worker takes the number, and clears away what the dead one left.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use zhit::broker::machine as broker;
 use zhit::client::hit::Hit;
+use zhit::election::journal::Entry;
 use zhit::protocol::limits::{INTERVAL, MESSAGE_COST_BYTES, WINDOW_BYTES};
-use zhit::protocol::{Message, Moment, Status};
+use zhit::protocol::{Message, Moment, Status, Term};
 use zhit::worker::lease::{Action, Slot};
 
 use crate::handler::{Handler, Scale, Step};
 use crate::invariants::{Broken, Verdict, hold};
-use crate::nodes::SlotNode;
+use crate::nodes::{SlotNode, WorkerNode};
 use crate::rng::Rng;
 use crate::trace::hit_index;
 use crate::world::{Event, Node, World};
@@ -38,8 +39,13 @@ impl World {
                         self.push(self.now, Event::DeathSeen(process));
                     }
                 }
+                broker::Action::Consult(id) => {
+                    if let Some(index) = self.workers.iter().rposition(|worker| worker.plan.id == id.0) {
+                        self.push(self.now, Event::Consulted(index));
+                    }
+                }
                 // Nobody asks for the office here.
-                broker::Action::Yield(_) | broker::Action::Consult(_) => {}
+                broker::Action::Yield(_) => {}
                 broker::Action::Unwatch(id) => self.broker.watched.retain(|(watched, ..)| *watched != id),
             }
         }
@@ -164,8 +170,25 @@ impl World {
     }
 
     fn do_slot_actions(&mut self, index: usize, out: &mut Vec<Action>) -> Verdict {
+        while !out.is_empty() {
+            self.do_some_slot_actions(index, out)?;
+        }
+        Ok(())
+    }
+
+    fn do_some_slot_actions(&mut self, index: usize, out: &mut Vec<Action>) -> Verdict {
         for action in std::mem::take(out) {
             match action {
+                Action::Journal(entry) => {
+                    let (now, word) = (self.now, Term(self.broker.life.into()));
+                    let slot = &mut self.slots[index];
+                    if let Some(journal) = &slot.journal {
+                        journal.write(now, entry);
+                    }
+                    if let Entry::Leased { .. } = entry {
+                        slot.machine.on_journalled(now, word, out);
+                    }
+                }
                 Action::Send(message) => {
                     self.note_attachment(&message);
                     if !self.send_to_broker(Node::Slot(index), &message)? {
@@ -277,6 +300,11 @@ impl World {
             Event::WorkerStarts(index) => self.worker_starts(index)?,
             Event::WorkerDies(index) => self.worker_dies(index),
             Event::DeathSeen(index) => self.death_seen(index)?,
+            Event::Consulted(index) => {
+                if let Some(journal) = self.workers[index].read_journal() {
+                    self.with_broker(|machine, now, _| machine.on_journal(now, &journal))?;
+                }
+            }
             Event::WorkerDrains(index) => self.worker_drains(index)?,
             Event::GraceOver(index) => {
                 for slot in self.workers[index].slots.clone() {
@@ -330,7 +358,12 @@ impl World {
     fn broker_starts(&mut self) -> Verdict {
         self.broker.life += 1;
         self.broker.machine = Some(self.new_broker());
-        self.with_broker(|_, _, _| {})?;
+        let journals: Vec<_> = self.workers.iter().filter_map(WorkerNode::read_journal).collect();
+        let complete = self
+            .workers
+            .iter()
+            .all(|worker| !worker.is_alive || worker.journal.is_some());
+        self.with_broker(|machine, now, out| machine.inherit(now, &journals, complete, out))?;
         // Every socket has found the new one, under another name.
         for index in 0..self.clients.len() {
             self.reconnect(Node::Client(index))?;
@@ -342,6 +375,7 @@ impl World {
 
     fn worker_starts(&mut self, index: usize) -> Verdict {
         self.workers[index].is_alive = true;
+        self.workers[index].begin();
         self.workers[index].address = self.connect(Node::Control(index));
         self.control_speaks(index)?;
         for number in 1..=self.workers[index].plan.slots {
@@ -381,7 +415,8 @@ impl World {
         let Some((id, ..)) = watched.copied() else {
             return Ok(());
         };
-        self.with_broker(|machine, now, out| machine.on_worker_died(now, (id, incarnation), None, out))
+        let journal = self.workers[index].read_journal();
+        self.with_broker(|machine, now, out| machine.on_worker_died(now, (id, incarnation), journal.as_ref(), out))
     }
 
     fn worker_drains(&mut self, index: usize) -> Verdict {

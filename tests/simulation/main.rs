@@ -10,6 +10,7 @@ mod invariants;
 mod mutations;
 mod network;
 mod nodes;
+mod pages;
 mod plan;
 mod rng;
 mod run;

@@ -1,11 +1,13 @@
 //! The parties: a machine each, and what its thread does around it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use zhit::broker;
 use zhit::client::hit::{Config, Hit, Outcome};
+use zhit::election::journal::{SlotWriter, WorkerJournal};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::{Goodbye, Heartbeat, Message, Register};
 use zhit::protocol::{HitKey, Incarnation, Moment, SlotId, Term, WorkerId};
@@ -13,6 +15,7 @@ use zhit::worker::lease::{Identity, Slot};
 
 use crate::handler::Handler;
 use crate::invariants::{Books, Text, Verdict, hold};
+use crate::pages::Pages;
 use crate::plan::{ClientPlan, WorkerPlan};
 
 /// When a party wants to be woken: by its machine's deadline, and by what it does itself.
@@ -47,6 +50,8 @@ pub(crate) struct WorkerNode {
     pub(crate) slots: Vec<usize>,
     pub(crate) beat_at: Option<Moment>,
     beat: u64,
+    /// A worker that its broker cannot watch is another language's, and keeps none (rule O7).
+    pub(crate) journal: Option<Rc<Pages>>,
 }
 
 impl WorkerNode {
@@ -61,7 +66,23 @@ impl WorkerNode {
             slots: Vec::new(),
             beat_at: None,
             beat: 0,
+            journal: None,
         }
+    }
+
+    /// Begins its journal.
+    pub(crate) fn begin(&mut self) {
+        let slots = self.plan.slots;
+        self.journal = self
+            .plan
+            .watched
+            .then(|| Pages::of(self.incarnation, self.pid(), slots));
+    }
+
+    /// What a master reads of it.
+    pub(crate) fn read_journal(&self) -> Option<WorkerJournal> {
+        let journal = self.journal.as_ref()?;
+        Some(journal.read(WorkerId(self.plan.id), self.is_alive))
     }
 
     pub(crate) fn id(&self, number: u32) -> SlotId {
@@ -89,7 +110,7 @@ impl WorkerNode {
                 pid: self.pid(),
                 pool: pool_name(self.plan.pool),
                 slots: self.plan.slots,
-                journal: false,
+                journal: self.plan.watched,
                 votes: false,
                 draining: self.drains,
                 hit: None,
@@ -114,6 +135,7 @@ pub(crate) struct SlotNode {
     pub(crate) is_alive: bool,
     pub(crate) alarm: Alarm,
     pub(crate) handler: Option<Handler>,
+    pub(crate) journal: Option<SlotWriter<Rc<Pages>>>,
     pub(crate) step_at: Option<Moment>,
 }
 
@@ -125,8 +147,12 @@ impl SlotNode {
             pid: worker.pid(),
             pool: pool_name(worker.plan.pool),
             slots: worker.plan.slots,
+            journal: worker.plan.watched,
+            votes: false,
         };
+        let journal = worker.journal.as_ref();
         Self {
+            journal: journal.map(|pages| SlotWriter::new(Rc::clone(pages), number)),
             machine: Slot::new(me, INTERVAL, LIVENESS),
             worker: index,
             address: 0,

@@ -54,6 +54,8 @@ pub(crate) enum Event {
     WorkerDies(usize),
     /// The broker's pidfd of this process becomes readable.
     DeathSeen(usize),
+    /// The broker reads the journal of this worker.
+    Consulted(usize),
     WorkerDrains(usize),
     GraceOver(usize),
     ClientStarts(usize),

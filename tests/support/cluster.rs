@@ -327,11 +327,15 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     entries.flat_map(below).collect()
 }
 
-/// Whether nobody may leave this behind: all but the directories, the lock, the term and the directory's id.
+/// Whether nobody may leave this behind: all but the directories, the lock, the term, the directory's id, and journals,
+/// which are kept for two ttls (rule O4).
 fn is_litter(path: &Path) -> bool {
     let kind = fs::symlink_metadata(path).map(|found| found.file_type());
     let parent = path.parent().and_then(Path::file_name).unwrap_or_default();
     let name = path.file_name().unwrap_or_default();
+    if name.to_string_lossy().ends_with(".journal") {
+        return false;
+    }
     kind.is_ok_and(|kind| kind.is_socket())
         || ["members", "scratch"].iter().any(|room| parent == *room)
         || ["broker.record", "broker.beat"].iter().any(|file| name == *file)

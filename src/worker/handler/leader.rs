@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::pipes::{Interest, set_nonblocking};
-use crate::mapped::spawn;
+use crate::mapped::spawn::{self, GroupCell};
 use crate::protocol::status::Status;
 use crate::signals;
 
@@ -47,8 +47,8 @@ pub(super) struct Exit {
 
 impl Leader {
     /// Starts the command, whose three standard files are to be pipes, in a group of its own; tied to this thread.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Pipes)> {
-        spawn::tie_to_this_thread(command);
+    pub(super) fn spawn(command: &mut Command, known_at: Option<GroupCell>) -> io::Result<(Self, Pipes)> {
+        spawn::tie_to_this_thread(command, known_at);
         let mut child = signals::unblocked(|| command.spawn())?;
         // Nobody else reaps, so the number is still this child's, even if it has exited already.
         let pid = Pid::from_child(&child);

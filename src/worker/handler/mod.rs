@@ -25,6 +25,7 @@ use self::builtin::BuiltinRun;
 use self::per_request::Process;
 use super::scratch::Scratch;
 use crate::builtin::Builtin;
+use crate::mapped::spawn::GroupCell;
 use crate::protocol::ids::{HitKey, SlotId};
 use crate::protocol::limits::CHUNK_BYTES_MAX;
 use crate::protocol::message::{Channel, WorkState};
@@ -64,6 +65,8 @@ pub struct RequestContext<'a> {
     pub grace: Duration,
     /// From the start to SIGTERM.
     pub timeout: Option<Duration>,
+    /// Where a process that serves it writes who it is (rule O2).
+    pub known_at: Option<GroupCell>,
 }
 
 /// What a request gives.

@@ -77,6 +77,7 @@ impl Process {
             scratch,
             grace,
             timeout,
+            known_at,
         } = context;
         let mut command = command_of(spec)?;
         let dir = scratch
@@ -92,7 +93,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let started = Leader::spawn(&mut command);
+        let started = Leader::spawn(&mut command, known_at);
         let (leader, pipes) = started.map_err(|error| notes::not_started(command.get_program(), host, &error))?;
         Ok(Self {
             name: notes::name_of(spec),

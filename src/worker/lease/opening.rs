@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::protocol::ids::{Attach, Attempt, HitKey};
+use crate::election::journal::Entry;
+use crate::protocol::ids::{Attach, Attempt, HitKey, Term};
 use crate::protocol::limits::TTL_MAX;
 use crate::protocol::message::{Close, CloseReason, ClosedReason, DeclineReason, Declined, Lease, Message, Opened};
 use crate::protocol::mutation::{Rule, broken};
@@ -15,7 +16,7 @@ use super::{Action, Slot, State};
 impl Slot {
     pub(super) fn on_lease(&mut self, now: Moment, lease: &Lease, out: &mut Vec<Action>) {
         // A lease that overtook REGISTERED comes again with the client's next OPEN.
-        let Some((term, dir)) = self.broker.as_ref().map(|broker| (broker.term, broker.dir)) else {
+        let Some(term) = self.broker.as_ref().map(|broker| broker.term) else {
             return;
         };
         let known = match &mut self.state {
@@ -42,24 +43,38 @@ impl Slot {
         let reason = match &self.state {
             _ if lease.term < term => Some(DeclineReason::StaleTerm),
             _ if self.ended.contains(&lease.hit) => Some(DeclineReason::Ended),
+            _ if self.leasing.is_some() => Some(DeclineReason::Busy),
             State::Serving(_) | State::Ending(..) if !broken(Rule::DoubleLease) => Some(DeclineReason::Busy),
             _ if self.draining => Some(DeclineReason::Draining),
             _ if lease.resume => Some(DeclineReason::Unknown),
             _ => None,
         };
         if let Some(reason) = reason {
-            let serving = self.serving().map(|(key, _)| key);
-            let declined = Declined {
-                hit: lease.hit,
-                attempt: lease.attempt,
-                reason,
-                serving,
-            };
-            return out.push(Action::Send(Message::Declined(declined)));
+            return self.decline(lease, reason, out);
+        }
+        let (key, ttl) = (lease.hit, self.ttl(lease));
+        self.leasing = Some(Box::new(lease.clone()));
+        out.push(Action::Journal(Entry::Leased {
+            key,
+            term: term.max(lease.term),
+            ttl,
+        }));
+    }
+
+    /// The lease is journalled; `word` is the host's term, read after that. A broker of a higher term has read the journals
+    /// after it stored its own: it has seen the entry, or this slot has seen its term (rule O3).
+    pub fn on_journalled(&mut self, now: Moment, word: Term, out: &mut Vec<Action>) {
+        let Some(lease) = self.leasing.take() else { return };
+        let Some((term, dir)) = self.broker.as_ref().map(|broker| (broker.term, broker.dir)) else {
+            return;
+        };
+        let term = term.max(lease.term);
+        if word > term && !broken(Rule::O3) {
+            out.push(Action::Journal(Entry::Withdrawn));
+            return self.decline(&lease, DeclineReason::StaleTerm, out);
         }
         self.unreleased = None;
-        let ttl = Duration::from_millis(u64::from(lease.ttl_ms)).clamp(self.interval, TTL_MAX);
-        let mut hit = Box::new(Hit::new(now, lease, ttl, term.max(lease.term), dir));
+        let mut hit = Box::new(Hit::new(now, &lease, self.ttl(&lease), term, dir));
         let taken = hit.on_packet(now, &lease.packet);
         self.state = State::Serving(hit);
         self.send_opened(lease.attempt, out);
@@ -68,6 +83,21 @@ impl Slot {
             (Ok(()), State::Serving(hit)) => hit.start_next(now, out),
             (Ok(()), _) => {}
         }
+        self.flush(now, out);
+    }
+
+    fn ttl(&self, lease: &Lease) -> Duration {
+        Duration::from_millis(u64::from(lease.ttl_ms)).clamp(self.interval, TTL_MAX)
+    }
+
+    fn decline(&self, lease: &Lease, reason: DeclineReason, out: &mut Vec<Action>) {
+        let serving = self.serving().map(|(key, _)| key);
+        out.push(Action::Send(Message::Declined(Declined {
+            hit: lease.hit,
+            attempt: lease.attempt,
+            reason,
+            serving,
+        })));
     }
 
     pub(super) fn send_opened(&mut self, attempt: Attempt, out: &mut Vec<Action>) {

@@ -84,6 +84,7 @@ fn scratch_that_cannot_be_made_ends_with_advice() {
         scratch: &mut scratch,
         grace,
         timeout: None,
+        known_at: None,
     };
     let mut out = Vec::new();
     Running::start(&words_spec(&["cat"]), context, now()).turn(now(), ROOM, &mut out);

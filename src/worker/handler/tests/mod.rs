@@ -96,6 +96,7 @@ impl Bench {
             scratch: &mut scratch,
             grace: limits.grace,
             timeout: limits.timeout,
+            known_at: None,
         };
         let running = Running::start(spec, context, now());
         Self {

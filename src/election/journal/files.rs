@@ -1,0 +1,181 @@
+//! The files: `members/wN.INCARNATION.journal`, one for each worker that lives, and of those that lived, for as long as
+//! somebody may ask.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::writer::{self, Author};
+use super::{WorkerJournal, reader};
+use crate::mapped::{MappedError, Words, WordsView};
+use crate::protocol::ids::{Incarnation, WorkerId};
+use crate::protocol::limits::TTL;
+use crate::runtime::{self, Member, MemberSeen, RuntimeDir, RuntimeError};
+
+/// Why journals cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The runtime directory.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The file.
+    #[error(transparent)]
+    Mapped(#[from] MappedError),
+}
+
+/// All that a new master reads.
+#[derive(Debug, Default)]
+pub struct Journals {
+    /// Those that can be read.
+    pub all: Vec<WorkerJournal>,
+    /// Whether every present member keeps one that can be read: a key that none of them names never ran.
+    pub complete: bool,
+    /// What could not be read, for the log.
+    pub damaged: Vec<String>,
+}
+
+/// Makes the journal of a member that has just entered.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn open_for(dir: &RuntimeDir, member: &Member, slots: u32) -> Result<Arc<Words>, JournalError> {
+    let pid = std::process::id();
+    let author = Author {
+        incarnation: member.incarnation(),
+        pid,
+        start_ticks: runtime::start_ticks(pid).unwrap_or(0),
+        boot: boot(dir)?,
+    };
+    let name = name(member.id(), member.incarnation());
+    Ok(writer::create(dir, &name, slots, author)?)
+}
+
+/// The word in which each master of this host stores its term before it reads journals (rule O3).
+///
+/// # Errors
+/// [`JournalError`].
+pub fn term_word(dir: &RuntimeDir) -> Result<WordsView, JournalError> {
+    Ok(WordsView::open_one(dir, dir.term_word())?)
+}
+
+/// Reads all journals of this boot.
+///
+/// # Errors
+/// [`JournalError`] when the directory cannot be read.
+pub fn read_all(dir: &RuntimeDir) -> Result<Journals, JournalError> {
+    let boot = boot(dir)?;
+    let members = runtime::list(dir)?;
+    let mut journals = Journals::default();
+    for (id, incarnation, file) in names(dir)? {
+        match read(dir, id, &file, &members) {
+            Ok(Some((journal, its_boot))) if its_boot == boot && journal.incarnation == incarnation => {
+                journals.all.push(journal);
+            }
+            Ok(_) => {}
+            Err(error) => journals.damaged.push(error.to_string()),
+        }
+    }
+    let has_journal = |member: &&MemberSeen| {
+        let its = |journal: &WorkerJournal| (journal.worker, journal.incarnation) == (member.id, member.incarnation);
+        journals.all.iter().any(its)
+    };
+    journals.complete = members
+        .iter()
+        .filter(|member| member.present)
+        .all(|member| has_journal(&member));
+    Ok(journals)
+}
+
+/// Reads the journal of one worker, if it has one.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn read_of(
+    dir: &RuntimeDir,
+    id: WorkerId,
+    incarnation: Incarnation,
+) -> Result<Option<WorkerJournal>, JournalError> {
+    let members = runtime::list(dir)?;
+    let found = read(dir, id, &name(id, incarnation), &members)?;
+    Ok(found.map(|(journal, _)| journal))
+}
+
+/// Takes away the journals of workers that have ended so long ago that nobody asks any more, and of other boots.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn prune(dir: &RuntimeDir) -> Result<(), JournalError> {
+    let boot = boot(dir)?;
+    let members = runtime::list(dir)?;
+    for (id, _, file) in names(dir)? {
+        let found = read(dir, id, &file, &members);
+        let old = match &found {
+            Ok(Some((journal, its_boot))) => {
+                !journal.alive && (*its_boot != boot || age(dir, &file) > kept_for(journal))
+            }
+            // Not whole yet, or not ours: nobody learns anything from it, once it is old.
+            Ok(None) | Err(_) => age(dir, &file) > TTL * 2,
+        };
+        if old {
+            // One that stays is tried again.
+            let _ = fs::remove_file(dir.path().join(&file));
+        }
+    }
+    Ok(())
+}
+
+/// Two of the longest ttls that it knows of (rule O4).
+fn kept_for(journal: &WorkerJournal) -> Duration {
+    let running = journal.slots.iter().filter_map(|slot| slot.running.as_ref());
+    let longest = running.map(|hit| hit.ttl).max().unwrap_or_default();
+    longest.max(TTL) * 2
+}
+
+fn age(dir: &RuntimeDir, file: &str) -> Duration {
+    let changed = fs::metadata(dir.path().join(file)).and_then(|found| found.modified());
+    changed
+        .ok()
+        .and_then(|changed| changed.elapsed().ok())
+        .unwrap_or_default()
+}
+
+fn read(
+    dir: &RuntimeDir,
+    id: WorkerId,
+    file: &str,
+    members: &[MemberSeen],
+) -> Result<Option<(WorkerJournal, u64)>, MappedError> {
+    let Some(words) = WordsView::open(dir, file)? else {
+        return Ok(None);
+    };
+    let Some((mut journal, boot)) = reader::read_words(&words, id, false) else {
+        return Ok(None);
+    };
+    let its = |member: &MemberSeen| (member.id, member.incarnation) == (id, journal.incarnation);
+    journal.alive = members.iter().any(|member| member.present && its(member));
+    if journal.alive {
+        return Ok(Some((journal, boot)));
+    }
+    // It may have ended while it was read: what it wrote last counts.
+    Ok(reader::read_words(&words, id, false))
+}
+
+fn name(id: WorkerId, incarnation: Incarnation) -> String {
+    format!("members/{id}.{:016x}.journal", incarnation.0)
+}
+
+/// The journals that are there: `members/w3.00112233aabbccdd.journal`.
+fn names(dir: &RuntimeDir) -> Result<Vec<(WorkerId, Incarnation, String)>, RuntimeError> {
+    let names = runtime::member_files(dir)?;
+    let parse = |file: &String| {
+        let (id, rest) = file.strip_suffix(".journal")?.split_once('.')?;
+        let id = WorkerId(id.strip_prefix('w')?.parse().ok()?);
+        let incarnation = Incarnation(u64::from_str_radix(rest, 16).ok()?);
+        Some((id, incarnation, format!("members/{file}")))
+    };
+    Ok(names.iter().filter_map(parse).collect())
+}
+
+fn boot(dir: &RuntimeDir) -> Result<u64, RuntimeError> {
+    Ok(dir.boot()? as u64)
+}

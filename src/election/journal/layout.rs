@@ -1,0 +1,69 @@
+//! Where each number of a journal stands.
+//!
+//! ```text
+//! word  0  magic and version        4  pid of the worker
+//!       1  slots                    5  when that started, in clock ticks
+//!       2  ended Hits kept a slot   6  boot of the machine
+//!       3  incarnation              7  1: the worker has said goodbye
+//! then, for each slot, its record:
+//!       0  changes, twice each      6  last seq answered
+//!       1  1: serves a Hit          7  process group of the handler; 0: none
+//!     2-3  the Hit's key            8  when that group's leader started
+//!       4  term of its lease        9  Hits ended so far
+//!       5  last seq started        10  ttl in milliseconds; 11: ended until then and not kept
+//! and its ended Hits, a ring, six words each: key, key, started, answered, reason, when
+//! ```
+//!
+//! A worker may die between any two stores, so their order keeps the promises: a record is valid once its word 1 is
+//! stored, last; an ended Hit counts once word 9 is, and only then is the record taken back.
+
+/// "ZHITJRN" and the version of this layout.
+pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e01;
+
+pub(super) const HEADER_WORDS: usize = 8;
+pub(super) const RECORD_WORDS: usize = 12;
+pub(super) const ENDED_WORDS: usize = 6;
+
+pub(super) mod header {
+    pub(in super::super) const MAGIC: usize = 0;
+    pub(in super::super) const SLOTS: usize = 1;
+    pub(in super::super) const RING: usize = 2;
+    pub(in super::super) const INCARNATION: usize = 3;
+    pub(in super::super) const PID: usize = 4;
+    pub(in super::super) const START: usize = 5;
+    pub(in super::super) const BOOT: usize = 6;
+    pub(in super::super) const LEFT: usize = 7;
+}
+
+pub(super) mod record {
+    pub(in super::super) const CHANGES: usize = 0;
+    pub(in super::super) const SERVES: usize = 1;
+    pub(in super::super) const KEY: usize = 2;
+    pub(in super::super) const TERM: usize = 4;
+    pub(in super::super) const STARTED: usize = 5;
+    pub(in super::super) const ANSWERED: usize = 6;
+    pub(in super::super) const GROUP: usize = 7;
+    pub(in super::super) const GROUP_START: usize = 8;
+    pub(in super::super) const ENDED: usize = 9;
+    pub(in super::super) const TTL_MS: usize = 10;
+    pub(in super::super) const OVERWRITTEN: usize = 11;
+}
+
+/// How many numbers a journal has.
+pub(super) const fn words(slots: usize, ring: usize) -> usize {
+    HEADER_WORDS + slots * slot_words(ring)
+}
+
+pub(super) const fn slot_words(ring: usize) -> usize {
+    RECORD_WORDS + ring * ENDED_WORDS
+}
+
+/// Where the record of a slot, numbered from 1, begins.
+pub(super) const fn slot_at(slot: usize, ring: usize) -> usize {
+    HEADER_WORDS + (slot - 1) * slot_words(ring)
+}
+
+/// Where the ended Hit of this number (0 is the first ever) stands, from the start of its slot's record.
+pub(super) const fn ended_at(number: u64, ring: usize) -> usize {
+    RECORD_WORDS + (number % ring as u64) as usize * ENDED_WORDS
+}

@@ -1,0 +1,156 @@
+//! A master's half: what it reads of the living and of the dead (rule O4).
+
+use std::time::Duration;
+
+use super::layout::{self, header, record};
+use super::{EndedHit, RunningHit, SlotJournal, WorkerJournal};
+use crate::protocol::ids::{HitKey, Incarnation, Term, WorkerId};
+use crate::protocol::message::ClosedReason;
+use crate::protocol::time::Moment;
+
+/// How often a record that changes meanwhile is read. A writer that stands still in the middle of a change has stored
+/// what counts in the right order.
+const TRIES: u32 = 64;
+
+/// Numbers of another process.
+pub trait Load {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// The number that stands there now; zero beyond the last.
+    fn load(&self, index: usize) -> u64;
+}
+
+impl Load for crate::mapped::WordsView {
+    fn count(&self) -> usize {
+        Self::count(self)
+    }
+
+    fn load(&self, index: usize) -> u64 {
+        Self::load(self, index)
+    }
+}
+
+/// Reads a journal, and which boot of the machine it is of; `None` if this is none of this version.
+pub fn read_words(words: &impl Load, worker: WorkerId, alive: bool) -> Option<(WorkerJournal, u64)> {
+    let header = header(words)?;
+    let journal = WorkerJournal {
+        worker,
+        incarnation: header.incarnation,
+        pid: header.pid,
+        start_ticks: header.start_ticks,
+        alive,
+        left: header.left,
+        slots: slots(words, &header),
+    };
+    Some((journal, header.boot))
+}
+
+/// What stands in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    slots: u32,
+    ring: usize,
+    incarnation: Incarnation,
+    pid: u32,
+    start_ticks: u64,
+    boot: u64,
+    left: bool,
+}
+
+/// Reads the header; `None` if this is no journal of this version, or not as long as it says.
+fn header(words: &impl Load) -> Option<Header> {
+    if words.load(header::MAGIC) != layout::MAGIC {
+        return None;
+    }
+    let slots = u32::try_from(words.load(header::SLOTS)).ok()?;
+    let ring = usize::try_from(words.load(header::RING))
+        .ok()
+        .filter(|ring| *ring > 0)?;
+    let wanted = ring
+        .checked_mul(layout::ENDED_WORDS)?
+        .checked_add(layout::RECORD_WORDS)?
+        .checked_mul(slots as usize)?
+        .checked_add(layout::HEADER_WORDS)?;
+    (wanted == words.count()).then_some(Header {
+        slots,
+        ring,
+        incarnation: Incarnation(words.load(header::INCARNATION)),
+        pid: u32::try_from(words.load(header::PID)).ok()?,
+        start_ticks: words.load(header::START),
+        boot: words.load(header::BOOT),
+        left: words.load(header::LEFT) != 0,
+    })
+}
+
+/// Reads the journals of all slots.
+fn slots(words: &impl Load, header: &Header) -> Vec<SlotJournal> {
+    (1..=header.slots)
+        .map(|slot| read_slot(words, slot, header.ring))
+        .collect()
+}
+
+fn read_slot(words: &impl Load, slot: u32, ring: usize) -> SlotJournal {
+    let at = layout::slot_at(slot as usize, ring);
+    let get = |word: usize| words.load(at + word);
+    // The record first: a Hit that ends meanwhile is then seen in both places, never in none.
+    let running = running(&get);
+    let count = get(record::ENDED);
+    let first = count.saturating_sub(ring as u64);
+    let mut ended: Vec<_> = (first..count)
+        .map(|number| (number, ended(&get, layout::ended_at(number, ring))))
+        .collect();
+    // What was overwritten while it was read is not what it seemed.
+    let overwritten = get(record::ENDED).saturating_sub(ring as u64);
+    ended.retain(|(number, _)| *number >= overwritten);
+    let ended: Vec<EndedHit> = ended.into_iter().filter_map(|(_, hit)| hit).collect();
+    let is_over = |hit: &RunningHit| ended.last().is_some_and(|last| last.key == hit.key);
+    SlotJournal {
+        slot,
+        running: running.filter(|hit| !is_over(hit)),
+        overwritten_until: Moment::from_micros(get(record::OVERWRITTEN)),
+        ended,
+    }
+}
+
+fn running(get: &impl Fn(usize) -> u64) -> Option<RunningHit> {
+    for _ in 0..TRIES {
+        let before = get(record::CHANGES);
+        let found = read_record(get);
+        if before.is_multiple_of(2) && get(record::CHANGES) == before {
+            return found;
+        }
+        std::hint::spin_loop();
+    }
+    read_record(get)
+}
+
+fn read_record(get: &impl Fn(usize) -> u64) -> Option<RunningHit> {
+    if get(record::SERVES) != 1 {
+        return None;
+    }
+    let group = u32::try_from(get(record::GROUP)).ok().filter(|group| *group != 0);
+    Some(RunningHit {
+        key: key(get(record::KEY), get(record::KEY + 1)),
+        term: Term(get(record::TERM)),
+        ttl: Duration::from_millis(get(record::TTL_MS)),
+        started: get(record::STARTED),
+        answered: get(record::ANSWERED),
+        group: group.map(|group| (group, get(record::GROUP_START))),
+    })
+}
+
+fn ended(get: &impl Fn(usize) -> u64, at: usize) -> Option<EndedHit> {
+    let key = key(get(at), get(at + 1));
+    (!key.is_none()).then(|| EndedHit {
+        key,
+        started: get(at + 2),
+        answered: get(at + 3),
+        // A reason of a later version: the Hit has ended all the same.
+        reason: ClosedReason::from_number(get(at + 4)).unwrap_or(ClosedReason::Done),
+        ended_at: Moment::from_micros(get(at + 5)),
+    })
+}
+
+fn key(high: u64, low: u64) -> HitKey {
+    HitKey::from_bytes((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+}

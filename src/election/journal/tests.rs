@@ -1,0 +1,275 @@
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::*;
+use crate::protocol::Term;
+
+const AUTHOR: Author = Author {
+    incarnation: Incarnation(7),
+    pid: 815,
+    start_ticks: 4711,
+    boot: 1,
+};
+
+const SLOTS: u32 = 2;
+
+/// Pages whose writer dies after so many stores: what it stores later is lost.
+#[derive(Debug, Default)]
+struct Mortal {
+    words: RefCell<Vec<u64>>,
+    left: Cell<usize>,
+    stored: Cell<usize>,
+}
+
+impl Mortal {
+    fn new(stores: usize) -> Rc<Self> {
+        let pages = Self {
+            words: RefCell::new(vec![0; words_for(SLOTS)]),
+            left: Cell::new(usize::MAX),
+            ..Self::default()
+        };
+        begin(&pages, SLOTS, AUTHOR);
+        pages.left.set(stores);
+        pages.stored.set(0);
+        Rc::new(pages)
+    }
+}
+
+impl Store for Mortal {
+    fn store(&self, index: usize, value: u64) {
+        if self.left.get() == 0 {
+            return;
+        }
+        self.left.set(self.left.get() - 1);
+        self.stored.set(self.stored.get() + 1);
+        self.words.borrow_mut()[index] = value;
+    }
+
+    fn load(&self, index: usize) -> u64 {
+        self.words.borrow()[index]
+    }
+}
+
+impl Load for Mortal {
+    fn count(&self) -> usize {
+        self.words.borrow().len()
+    }
+
+    fn load(&self, index: usize) -> u64 {
+        self.words.borrow().get(index).copied().unwrap_or(0)
+    }
+}
+
+fn key(number: u8) -> HitKey {
+    HitKey::from_bytes([number; 16])
+}
+
+fn leased(number: u8) -> Entry {
+    Entry::Leased {
+        key: key(number),
+        term: Term(3),
+        ttl: Duration::from_secs(15),
+    }
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_micros(seconds * 1_000_000)
+}
+
+fn slot(pages: &Mortal, number: u32) -> SlotJournal {
+    let (journal, boot) = read_words(pages, WorkerId(1), false).expect("a journal");
+    assert_eq!((boot, journal.incarnation, journal.pid), (1, AUTHOR.incarnation, 815));
+    journal.slots[number as usize - 1].clone()
+}
+
+#[test]
+fn a_hit_is_read_as_it_was_written() {
+    let pages = Mortal::new(usize::MAX);
+    let writer = SlotWriter::new(Rc::clone(&pages), 2);
+    assert_eq!(slot(&pages, 2).running, None);
+    writer.write(at(1), leased(9));
+    writer.write(at(1), Entry::Started(1));
+    let (group, start) = writer.group_at();
+    Store::store(&*pages, start, 99);
+    Store::store(&*pages, group, 1234);
+    let running = slot(&pages, 2).running.expect("runs");
+    assert_eq!(
+        (running.key, running.term, running.started, running.answered),
+        (key(9), Term(3), 1, 0)
+    );
+    assert_eq!(
+        (running.ttl, running.group),
+        (Duration::from_secs(15), Some((1234, 99)))
+    );
+    writer.write(at(1), Entry::Answered(1));
+    assert_eq!(
+        slot(&pages, 2).running.expect("runs").group,
+        None,
+        "its handler is gone"
+    );
+    writer.write(at(2), Entry::Ended(ClosedReason::ClientSilent));
+    let over = slot(&pages, 2);
+    assert_eq!(over.running, None);
+    let ended = EndedHit {
+        key: key(9),
+        started: 1,
+        answered: 1,
+        reason: ClosedReason::ClientSilent,
+        ended_at: at(2),
+    };
+    assert_eq!(over.ended, [ended]);
+    assert_eq!(slot(&pages, 1).ended, [], "another slot's");
+}
+
+#[test]
+fn a_lease_that_is_taken_back_was_never_there() {
+    let pages = Mortal::new(usize::MAX);
+    let writer = SlotWriter::new(Rc::clone(&pages), 1);
+    writer.write(at(1), leased(9));
+    writer.write(at(1), Entry::Withdrawn);
+    assert_eq!((slot(&pages, 1).running, slot(&pages, 1).ended), (None, vec![]));
+}
+
+#[test]
+fn who_dies_between_two_stores_tells_the_truth() {
+    let entries = [
+        leased(1),
+        Entry::Started(1),
+        Entry::Answered(1),
+        Entry::Ended(ClosedReason::Done),
+        leased(2),
+        Entry::Started(1),
+        Entry::Ended(ClosedReason::WorkerLeft),
+        leased(3),
+        Entry::Withdrawn,
+        leased(4),
+    ];
+    let all = Mortal::new(usize::MAX);
+    let writer = SlotWriter::new(Rc::clone(&all), 1);
+    // After how many stores each entry is whole.
+    let whole: Vec<usize> = entries
+        .iter()
+        .map(|entry| {
+            writer.write(at(5), *entry);
+            all.stored.get()
+        })
+        .collect();
+    for stores in 0..=all.stored.get() {
+        let pages = Mortal::new(stores);
+        let writer = SlotWriter::new(Rc::clone(&pages), 1);
+        entries.iter().for_each(|entry| writer.write(at(5), *entry));
+        let journal = slot(&pages, 1);
+        let told = |number: u8| {
+            let running = journal.running.as_ref().is_some_and(|hit| hit.key == key(number));
+            let ended = journal.ended.iter().filter(|hit| hit.key == key(number)).count();
+            assert!(
+                u32::from(running) + ended as u32 <= 1,
+                "{number} twice after {stores}: {journal:?}"
+            );
+            running || ended == 1
+        };
+        assert!(
+            stores < whole[0] || told(1),
+            "1 is lost after {stores} stores: {journal:?}"
+        );
+        assert!(
+            stores < whole[4] || told(2),
+            "2 is lost after {stores} stores: {journal:?}"
+        );
+        assert!(
+            stores < whole[9] || told(4),
+            "4 is lost after {stores} stores: {journal:?}"
+        );
+        let known = journal
+            .running
+            .iter()
+            .map(|hit| hit.key)
+            .chain(journal.ended.iter().map(|hit| hit.key));
+        assert!(
+            known.clone().all(|known| (1..=4).any(|number| known == key(number))),
+            "{journal:?}"
+        );
+        if let Some(hit) = journal.running.filter(|hit| hit.key == key(2)) {
+            assert_eq!(
+                hit.started,
+                u64::from(stores >= whole[5]),
+                "rule O2, after {stores} stores"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_the_ring_overwrites_is_said() {
+    let pages = Mortal::new(usize::MAX);
+    let writer = SlotWriter::new(Rc::clone(&pages), 1);
+    let ring = writer::ring(SLOTS) as u64;
+    let hit = |number: u64| Entry::Leased {
+        key: HitKey::from_bytes(u128::from(number).to_be_bytes()),
+        term: Term(3),
+        ttl: Duration::from_secs(15),
+    };
+    for number in 1..=ring + 2 {
+        writer.write(at(number), hit(number));
+        writer.write(at(number), Entry::Ended(ClosedReason::Done));
+    }
+    let journal = slot(&pages, 1);
+    assert_eq!(journal.ended.len() as u64, ring);
+    assert_eq!(journal.overwritten_until, at(2));
+    assert_eq!(journal.ended[0].ended_at, at(3));
+}
+
+#[test]
+fn what_is_no_journal_is_refused() {
+    let pages = Mortal::new(usize::MAX);
+    for (index, value) in [(0, 1), (1, 3), (2, 0), (2, u64::MAX), (1, u64::MAX)] {
+        let spoilt = Mortal::new(usize::MAX);
+        Store::store(&*spoilt, index, value);
+        assert_eq!(read_words(&*spoilt, WorkerId(1), false), None, "{index} {value}");
+    }
+    assert!(read_words(&*pages, WorkerId(1), false).is_some());
+}
+
+#[test]
+fn journals_outlive_their_workers_and_say_who_lives() {
+    let base = tempfile::tempdir().unwrap();
+    let place = crate::runtime::Place::new(Some(base.path()), "c", "h").unwrap();
+    let dir = crate::runtime::RuntimeDir::open(&place).unwrap();
+    assert!(
+        read_all(&dir).unwrap().complete,
+        "nobody is there whose journal is missing"
+    );
+    let member = crate::runtime::Member::enter(&dir, true).unwrap();
+    let silent = read_all(&dir).unwrap();
+    assert!(silent.all.is_empty() && !silent.complete, "rule O7");
+    let (id, incarnation) = (member.id(), member.incarnation());
+    let words = open_for(&dir, &member, 1).unwrap();
+    SlotWriter::new(words, 1).write(at(1), leased(1));
+    let living = read_all(&dir).unwrap();
+    assert!(living.complete && living.all.len() == 1 && living.all[0].alive);
+    drop(member);
+    let dead = read_of(&dir, id, incarnation).unwrap().unwrap();
+    assert!(!dead.alive && dead.slots[0].running.is_some());
+    prune(&dir).unwrap();
+    assert!(
+        read_of(&dir, id, incarnation).unwrap().is_some(),
+        "somebody may still ask"
+    );
+    let file = base
+        .path()
+        .join(format!("c/h/members/{id}.{:016x}.journal", incarnation.0));
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
+    File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    prune(&dir).unwrap();
+    assert!(
+        read_of(&dir, id, incarnation).unwrap().is_none(),
+        "nobody asks any more"
+    );
+}

@@ -1,0 +1,206 @@
+//! A slot's half: what it writes, and when (rules O2, O3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::layout::{self, header, record};
+use crate::mapped::{MappedError, Words};
+use crate::protocol::ids::{HitKey, Incarnation, Term};
+use crate::protocol::limits::{JOURNAL_ENDED_MAX, JOURNAL_ENDED_MIN, JOURNAL_ENDED_SLOT_MAX};
+use crate::protocol::message::ClosedReason;
+use crate::protocol::time::Moment;
+
+/// Numbers that can be stored and read back: a mapped file, or a test's.
+pub trait Store {
+    /// Stores a number; whoever sees a later one sees this one.
+    fn store(&self, index: usize, value: u64);
+    /// The number that stands there.
+    fn load(&self, index: usize) -> u64;
+}
+
+impl Store for Words {
+    fn store(&self, index: usize, value: u64) {
+        Self::store(self, index, value);
+    }
+
+    fn load(&self, index: usize) -> u64 {
+        Self::load(self, index)
+    }
+}
+
+/// What a worker says of itself in its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// Tells it from others of its number.
+    pub incarnation: Incarnation,
+    /// Its process.
+    pub pid: u32,
+    /// When that started, in clock ticks.
+    pub start_ticks: u64,
+    /// This boot of the machine.
+    pub boot: u64,
+}
+
+/// How many ended Hits a slot keeps, in a worker of so many.
+pub(super) fn ring(slots: u32) -> usize {
+    (JOURNAL_ENDED_MAX / slots.max(1) as usize).clamp(JOURNAL_ENDED_MIN, JOURNAL_ENDED_SLOT_MAX)
+}
+
+/// The journal of a worker, made whole before anybody sees it.
+///
+/// # Errors
+/// [`MappedError`].
+pub(super) fn create(
+    dir: impl std::os::fd::AsFd,
+    name: &str,
+    slots: u32,
+    author: Author,
+) -> Result<Arc<Words>, MappedError> {
+    let words = Words::create(dir, name, words_for(slots))?;
+    begin(&words, slots, author);
+    Ok(Arc::new(words))
+}
+
+/// How many numbers the journal of so many slots has.
+pub fn words_for(slots: u32) -> usize {
+    layout::words(slots as usize, ring(slots))
+}
+
+/// Writes the header over zeros. The magic, which makes it a journal, comes last.
+pub fn begin(words: &impl Store, slots: u32, author: Author) {
+    let ring = ring(slots);
+    words.store(header::SLOTS, slots.into());
+    words.store(header::RING, ring as u64);
+    words.store(header::INCARNATION, author.incarnation.0);
+    words.store(header::PID, author.pid.into());
+    words.store(header::START, author.start_ticks);
+    words.store(header::BOOT, author.boot);
+    words.store(header::MAGIC, layout::MAGIC);
+}
+
+/// The worker says goodbye.
+pub fn leave(words: &impl Store) {
+    words.store(header::LEFT, 1);
+}
+
+/// What a slot journals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It takes a lease, before it says so to anybody. Looks at the host's term next (rule O3).
+    Leased {
+        /// The Hit.
+        key: HitKey,
+        /// Of the lease.
+        term: Term,
+        /// How long its client may be silent.
+        ttl: Duration,
+    },
+    /// It takes the lease back: the term has passed.
+    Withdrawn,
+    /// It will start the handler of this request (rule O2).
+    Started(u64),
+    /// The handler has completed the reply to this request.
+    Answered(u64),
+    /// The Hit is over, and its handler gone.
+    Ended(ClosedReason),
+}
+
+/// The place of one slot in its worker's journal.
+#[derive(Debug)]
+pub struct SlotWriter<S> {
+    words: S,
+    at: usize,
+    ring: usize,
+}
+
+impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
+    /// The place of a slot, numbered from 1.
+    pub fn new(words: S, slot: u32) -> Self {
+        let ring = words.load(header::RING) as usize;
+        Self {
+            at: layout::slot_at(slot as usize, ring),
+            ring,
+            words,
+        }
+    }
+
+    /// Writes an entry. Whoever reads after this returns sees it.
+    pub fn write(&self, now: Moment, entry: Entry) {
+        match entry {
+            Entry::Leased { key, term, ttl } => self.lease(key, term, ttl),
+            Entry::Withdrawn => self.changed(|| self.set(record::SERVES, 0)),
+            Entry::Started(seq) => self.set(record::STARTED, seq),
+            Entry::Answered(seq) => {
+                self.set(record::GROUP, 0);
+                self.set(record::ANSWERED, seq);
+            }
+            Entry::Ended(reason) => self.end(now, reason),
+        }
+    }
+
+    /// Where the handler's process writes its group and start time, itself, between fork and exec.
+    pub fn group_at(&self) -> (usize, usize) {
+        (self.at + record::GROUP, self.at + record::GROUP_START)
+    }
+
+    fn lease(&self, key: HitKey, term: Term, ttl: Duration) {
+        self.changed(|| {
+            let [high, low] = halves(key);
+            self.set(record::KEY, high);
+            self.set(record::KEY + 1, low);
+            self.set(record::TERM, term.0);
+            self.set(record::TTL_MS, u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            for empty in [record::STARTED, record::ANSWERED, record::GROUP, record::GROUP_START] {
+                self.set(empty, 0);
+            }
+            self.set(record::SERVES, 1);
+        });
+    }
+
+    fn end(&self, now: Moment, reason: ClosedReason) {
+        let number = self.get(record::ENDED);
+        let at = layout::ended_at(number, self.ring);
+        if number >= self.ring as u64 {
+            // The oldest goes; from now on nobody can say that what ended until then never ran.
+            self.set(record::OVERWRITTEN, self.get(at + 5));
+        }
+        let entry = [
+            self.get(record::KEY),
+            self.get(record::KEY + 1),
+            self.get(record::STARTED),
+            self.get(record::ANSWERED),
+            reason as u64,
+            now.as_micros(),
+        ];
+        for (offset, value) in entry.into_iter().enumerate() {
+            self.set(at + offset, value);
+        }
+        self.set(record::ENDED, number + 1);
+        self.changed(|| {
+            self.set(record::SERVES, 0);
+            self.set(record::GROUP, 0);
+        });
+    }
+
+    /// A reader of the living sees both counts differ, or be odd, and looks again.
+    fn changed(&self, change: impl FnOnce()) {
+        let count = self.get(record::CHANGES);
+        self.set(record::CHANGES, count + 1);
+        change();
+        self.set(record::CHANGES, count + 2);
+    }
+
+    fn set(&self, word: usize, value: u64) {
+        self.words.store(self.at + word, value);
+    }
+
+    fn get(&self, word: usize) -> u64 {
+        self.words.load(self.at + word)
+    }
+}
+
+/// A key as two numbers.
+pub(super) fn halves(key: HitKey) -> [u64; 2] {
+    let key = u128::from_be_bytes(*key.as_bytes());
+    [(key >> 64) as u64, key as u64]
+}
