@@ -315,7 +315,7 @@ impl Vote {
             // Should it fail, another try follows, and another line in the log, but no flood of either.
             case.not_before = now + patience;
             case.kill_at = Some(case.not_before);
-            out.push(Action::Kill(suspect, tally));
+            out.push(Action::Kill(case.ballot, tally));
         }
     }
 
