@@ -157,7 +157,8 @@ impl Observer {
         demand(term > known && term.0 >= unix, "E2: terms grow", || {
             format!("term {term} begins, and {known} was known")
         })?;
-        // A directory that was wiped takes its terms along, and who comes then has heard of none.
+        // A directory that is wiped twice within a second, before anybody has heard of the first term, may see the same
+        // number again: terms are compared within one directory (rule O5 tells directories apart).
         demand(
             last.is_none_or(|(last, of)| term > last || dir != of),
             "E2: a term has one holder",

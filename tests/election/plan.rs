@@ -112,6 +112,7 @@ impl Plan {
         if rng.chance(20.0) {
             hang_with_members(&mut rng, members, interval * liveness, &mut faults);
         }
+        faults.retain(|(at, _)| *at < Moment::ZERO + length);
         faults.sort_by_key(|(at, _)| *at);
         Self {
             seed,
