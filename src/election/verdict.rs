@@ -137,15 +137,19 @@ impl Watch {
 
     /// Kills the process, if it is the master by this evidence, and waits for its end, at most [`KILL_WAIT`].
     ///
+    /// `is_still` says whether its loop counter stands where it was judged. It is asked last, right before the signal:
+    /// whoever kills may himself have been stopped since he decided to.
+    ///
     /// # Errors
     /// [`VerdictError`]: why it was not killed, or has not ended.
-    pub fn kill(&self, evidence: &Evidence) -> Result<Killed, VerdictError> {
-        self.kill_by(evidence, |pidfd| pidfd_send_signal(pidfd, Signal::KILL))
+    pub fn kill(&self, evidence: &Evidence, is_still: impl FnOnce() -> bool) -> Result<Killed, VerdictError> {
+        self.kill_by(evidence, is_still, |pidfd| pidfd_send_signal(pidfd, Signal::KILL))
     }
 
     fn kill_by(
         &self,
         evidence: &Evidence,
+        is_still: impl FnOnce() -> bool,
         send: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>,
     ) -> Result<Killed, VerdictError> {
         let begun_at = clock::now();
@@ -153,10 +157,14 @@ impl Watch {
             already,
             within: clock::now().since(begun_at),
         };
-        if self.has_ended() {
+        if self.has_ended() && !broken(Rule::V3) {
             return Ok(ended(true));
         }
-        let signalled = match self.judge(evidence)? {
+        let target = self.judge(evidence)?;
+        if !is_still() {
+            return Err(VerdictError::Lives { pid: self.pid });
+        }
+        let signalled = match target {
             Target::Watched => send(self.pidfd.as_fd()),
             Target::Number(pid) => i32::try_from(pid)
                 .ok()

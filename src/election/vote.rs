@@ -5,8 +5,9 @@
 //! its own vote; each answers from what it sees itself. A vote names the process and the counter at which that stands
 //! still, so one that was long under way tells of nothing that has happened since.
 //!
-//! Each turn of the loop: drain the sockets, tell of the members, read the counter, then tick. Nobody is killed but in
-//! a tick that follows upon a fresh reading.
+//! Each turn of the loop: drain the sockets, tell of the members, read the counter, then tick. What the machine says is
+//! done before it or [`candidacy`](super::candidacy) is told anything else: a suspicion that is acted upon after its
+//! suspect has gone is one against nobody. Nobody is killed but in a tick that follows upon a fresh reading.
 
 mod ballot;
 mod quorum;
@@ -315,7 +316,7 @@ impl Vote {
             // Should it fail, another try follows, and another line in the log, but no flood of either.
             case.not_before = now + patience;
             case.kill_at = Some(case.not_before);
-            out.push(Action::Kill(suspect, tally));
+            out.push(Action::Kill(case.ballot, tally));
         }
     }
 

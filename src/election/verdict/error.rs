@@ -22,6 +22,12 @@ pub enum VerdictError {
         /// Who was judged.
         pid: u32,
     },
+    /// Its loop has turned meanwhile.
+    #[error("not killed: pid {pid} shows a sign of life")]
+    Lives {
+        /// Who was judged.
+        pid: u32,
+    },
     /// It runs another program than the record says.
     #[error("not killed: pid {pid} does not run the program that the record says; see: ls -l /proc/{pid}/exe")]
     AnotherProgram {

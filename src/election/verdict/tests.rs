@@ -68,12 +68,12 @@ fn a_stopped_process_is_looked_at_and_killed() {
     let found = watch.autopsy().unwrap();
     assert!(found.to_string().starts_with("state T"), "{found}");
     assert_eq!(found.threads, 1);
-    let killed = watch.kill(&Evidence::Record(claim)).unwrap();
+    let killed = watch.kill(&Evidence::Record(claim), || true).unwrap();
     assert!(!killed.already);
     assert!(killed.within < KILL_WAIT);
     assert!(watch.has_ended());
     assert!(sleeper.0.wait().unwrap().code().is_none(), "by a signal");
-    assert!(watch.kill(&Evidence::Record(claim)).unwrap().already);
+    assert!(watch.kill(&Evidence::Record(claim), || true).unwrap().already);
     assert_eq!(watch.autopsy(), None);
 }
 
@@ -91,7 +91,7 @@ fn nobody_is_killed_but_whom_the_record_names() {
     let mut sleeper = Sleeper::start();
     let watch = sleeper.watch();
     let claim = sleeper.claim();
-    let refused = |claim| watch.kill(&Evidence::Record(claim)).unwrap_err().to_string();
+    let refused = |claim| watch.kill(&Evidence::Record(claim), || true).unwrap_err().to_string();
     let later = Claim {
         start_ticks: claim.start_ticks + 1,
         ..claim
@@ -113,6 +113,15 @@ fn nobody_is_killed_but_whom_the_record_names() {
 }
 
 #[test]
+fn who_lives_after_all_is_not_killed() {
+    let mut sleeper = Sleeper::start();
+    let evidence = Evidence::Record(sleeper.claim());
+    let error = sleeper.watch().kill(&evidence, || false).unwrap_err();
+    assert!(error.to_string().contains("a sign of life"), "{error}");
+    assert!(sleeper.is_alive());
+}
+
+#[test]
 fn who_holds_no_lock_is_not_killed_by_it() {
     let mut sleeper = Sleeper::start();
     let dir = tempfile::TempDir::new().unwrap();
@@ -120,7 +129,7 @@ fn who_holds_no_lock_is_not_killed_by_it() {
     let lock = fs::File::create(&path).unwrap();
     lock.lock().unwrap();
     let evidence = Evidence::Lock(FileId::of(&path).unwrap());
-    let error = sleeper.watch().kill(&evidence).unwrap_err();
+    let error = sleeper.watch().kill(&evidence, || true).unwrap_err();
     assert!(error.to_string().contains("no longer holds"), "{error}");
     assert!(sleeper.is_alive());
 }
@@ -136,7 +145,7 @@ fn a_holder_without_a_record_is_found_by_its_lock_and_killed() {
     assert_eq!((suspect.pid, suspect.term.0), (std::process::id(), 0));
     let watch = Watch::open(suspect.pid, suspect.start_ticks).unwrap();
     // It is this process, so the signal is not sent.
-    let sent = watch.kill_by(&Evidence::Lock(file), |_| Err(Errno::SRCH));
+    let sent = watch.kill_by(&Evidence::Lock(file), || true, |_| Err(Errno::SRCH));
     assert!(sent.unwrap().already);
 }
 
@@ -145,7 +154,10 @@ fn what_the_system_forbids_is_told_with_its_remedy() {
     let mut sleeper = Sleeper::start();
     let (pid, uid) = (sleeper.pid(), rustix::process::getuid().as_raw());
     let evidence = Evidence::Record(sleeper.claim());
-    let error = sleeper.watch().kill_by(&evidence, |_| Err(Errno::PERM)).unwrap_err();
+    let error = sleeper
+        .watch()
+        .kill_by(&evidence, || true, |_| Err(Errno::PERM))
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -162,7 +174,7 @@ fn what_the_system_forbids_is_told_with_its_remedy() {
 fn who_does_not_end_is_told_of() {
     let mut sleeper = Sleeper::start();
     let evidence = Evidence::Record(sleeper.claim());
-    let error = sleeper.watch().kill_by(&evidence, |_| Ok(())).unwrap_err();
+    let error = sleeper.watch().kill_by(&evidence, || true, |_| Ok(())).unwrap_err();
     assert!(matches!(error, VerdictError::StillThere { .. }), "{error}");
     assert!(sleeper.is_alive());
 }

@@ -49,8 +49,8 @@ pub enum Action {
     AskForVotes(Vec<WorkerId>, Ballot),
     /// Tell this member whether this worker agrees.
     Answer(WorkerId, Ballot, bool),
-    /// There is quorum: kill this process and no other (rule V3).
-    Kill(Suspect, Tally),
+    /// There is quorum: kill this process and no other (rule V3), if its counter still stands there.
+    Kill(Ballot, Tally),
     /// Worth a line in the log.
     Note(Event),
 }

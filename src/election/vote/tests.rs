@@ -168,7 +168,7 @@ fn a_majority_kills() {
     seat.run(SPAN_MS + 5);
     seat.hears(3, true);
     let said = seat.run(SPAN_MS + 10);
-    let Some(Action::Kill(MASTER, tally)) = said.last() else {
+    let Some(Action::Kill(HUNG, tally)) = said.last() else {
         panic!("{said:?}")
     };
     assert_eq!((tally.votes, tally.of, tally.needed), (2, 3, 2));
@@ -219,7 +219,7 @@ fn one_of_two_kills_when_the_other_is_stopped_too_after_two_patiences() {
     let patiences = 2 * PATIENCE.as_millis() as u64;
     assert_eq!(kills(&seat.run_with(SPAN_MS + patiences - 1, |_| {})), 0);
     let said = seat.run_with(SPAN_MS + patiences + 250, |_| {});
-    let Some(Action::Kill(MASTER, tally)) = said.iter().find(|action| matches!(action, Action::Kill(..))) else {
+    let Some(Action::Kill(HUNG, tally)) = said.iter().find(|action| matches!(action, Action::Kill(..))) else {
         panic!("{said:?}")
     };
     assert_eq!((tally.votes, tally.of, &tally.excused), (1, 1, &vec![WorkerId(1)]));
