@@ -172,11 +172,13 @@ impl Loop {
         for damaged in &journals.damaged {
             warn!("{damaged}");
         }
-        journals
-            .all
-            .iter()
-            .filter(|journal| !journal.alive)
-            .for_each(report_killed);
+        for dead in journals.all.iter().filter(|journal| !journal.alive) {
+            report_killed(dead);
+            self.bury(dead.worker);
+        }
+        if let Err(error) = journal::prune(&self.dir) {
+            warn!(%error, "old journals stay");
+        }
         self.machine
             .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
         self.perform()
@@ -249,6 +251,13 @@ impl Loop {
         })
     }
 
+    /// Clears away what a dead worker left in the directory, unless somebody has its number by now.
+    fn bury(&self, worker: WorkerId) {
+        if let Err(error) = runtime::bury(&self.dir, worker) {
+            warn!(%error, "what {worker} left behind stays");
+        }
+    }
+
     /// A worker's process has ended. Its clients hear of it only when nothing that it ran is left (rule O9).
     fn worker_died(&mut self, worker: WorkerId, incarnation: Incarnation) {
         let mut journal = self.journal_of(worker, incarnation);
@@ -257,9 +266,7 @@ impl Loop {
             journal.alive = false;
             report_killed(journal);
         }
-        if let Err(error) = runtime::bury(&self.dir, worker) {
-            warn!(%error, "what {worker} left behind stays");
-        }
+        self.bury(worker);
         self.machine
             .on_worker_died(clock::now(), (worker, incarnation), journal.as_ref(), &mut self.actions);
     }

@@ -39,7 +39,8 @@ impl Context {
     /// A context for a broker or a worker: a worker of the most slots has two sockets for each.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// [`NetError::Library`] when the libzmq that is linked in is not the one this program was made for;
+    /// [`NetError::Zmq`] when there are no descriptors or memory left.
     pub fn new() -> Result<Self, NetError> {
         Self::of(SERVER_SOCKETS_MAX)
     }
@@ -47,7 +48,8 @@ impl Context {
     /// A context for one that asks and ends. A large table of sockets would be a good part of what it does.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// [`NetError::Library`] when the libzmq that is linked in is not the one this program was made for;
+    /// [`NetError::Zmq`] when there are no descriptors or memory left.
     pub fn small() -> Result<Self, NetError> {
         Self::of(CLIENT_SOCKETS_MAX)
     }

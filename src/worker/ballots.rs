@@ -116,10 +116,14 @@ impl Ballots {
     /// One turn: drains the sockets, looks at holder, members and counters, then judges (rule A3). Returns whether the
     /// broker is to be pinged now.
     pub(super) fn turn(&mut self, holder: Option<Suspect>) -> Result<bool, NetError> {
+        // What one step asks for is done before the next: it may be about somebody who is gone by then.
         self.receive()?;
+        self.perform()?;
         self.watch_holder(holder);
+        self.perform()?;
         self.list_members();
         self.read_beat();
+        self.perform()?;
         self.machine.on_tick(clock::now(), &mut self.actions);
         self.perform()?;
         self.flush()?;
@@ -254,7 +258,7 @@ impl Ballots {
                         }
                     }
                     Action::Answer(member, ballot, hung) => self.say(member, self.vote(ballot, hung))?,
-                    Action::Kill(suspect, tally) => self.kill(suspect, tally),
+                    Action::Kill(ballot, tally) => self.kill(ballot, tally),
                     Action::Note(event) => self.note(event),
                 }
             }
@@ -341,14 +345,16 @@ impl Ballots {
     }
 
     /// There is quorum.
-    fn kill(&mut self, suspect: Suspect, tally: Tally) {
+    fn kill(&mut self, ballot: Ballot, tally: Tally) {
+        let suspect = ballot.suspect;
         let Some(watch) = self.watch.take() else {
             // It ended before it could be held, or nobody lets it be held.
             return debug!(?suspect, "there is nobody to kill");
         };
         let mut trail = self.trail(suspect, tally, Outcome::Killed(None));
         trail.autopsy = watch.autopsy();
-        let killed = holder::evidence(&self.dir).and_then(|evidence| Ok(watch.kill(&evidence)?));
+        let is_still = || self.beat.as_ref().and_then(|beat| beat.get(0)).unwrap_or(0) == ballot.beat;
+        let killed = holder::evidence(&self.dir).and_then(|evidence| Ok(watch.kill(&evidence, is_still)?));
         match killed {
             // Another member was faster, and keeps the trail.
             Ok(killed) if killed.already => debug!("{trail}"),

@@ -8,6 +8,7 @@ mod killed;
 mod office;
 mod server_is_told_to_end;
 mod stopped;
+mod storm;
 
 use std::time::Duration;
 
