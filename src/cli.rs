@@ -211,6 +211,9 @@ struct PingArgs {
     /// Wait this long for each answer
     #[arg(long, value_name = "D", default_value_t = Span(limits::WAIT), value_parser = span)]
     wait: Span,
+    /// Ask the members instead: how would they vote on their broker? Nobody is harmed
+    #[arg(long, conflicts_with_all = ["count", "interval", "wait_ready"])]
+    vote: bool,
     /// First wait up to this long until the broker answers and has a slot
     #[arg(long, value_name = "D", value_parser = span)]
     wait_ready: Option<Span>,

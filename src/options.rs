@@ -217,6 +217,8 @@ pub struct PingOptions {
     pub wait: Duration,
     /// First wait up to this long until the broker answers and has a slot.
     pub wait_ready: Option<Duration>,
+    /// Instead, ask the members how they would vote on their broker.
+    pub vote: bool,
     /// How answers are printed.
     pub format: Format,
 }

@@ -13,6 +13,7 @@ use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{BrokerOptions, Office};
 use crate::protocol::ids::Term;
 use crate::protocol::message::Yield;
+use crate::protocol::time::Moment;
 use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 
@@ -98,16 +99,16 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         options.place.host,
         std::process::id()
     );
-    let elected = Elected {
-        term,
-        pid: std::process::id(),
-        within: Duration::ZERO,
+    let heir = Heir {
+        served_at: clock::now(),
+        elected: Elected {
+            term,
+            pid: std::process::id(),
+            within: Duration::ZERO,
+        },
     };
-    if let Some(kept) = kept::complete(dir, clock::now(), elected)? {
-        warn!("{}", kept.text);
-        info!(event = %kept.event, "verdict");
-    }
-    let ended = serve_until_asked(&mut turns, &lock, options.timing.interval, stop, &waker)?;
+    heir.complete_trail(dir);
+    let ended = serve_until_asked(&mut turns, (&lock, dir, &heir), options.timing.interval, stop, &waker)?;
     match ended {
         Ended::Told => finish(&mut turns, options.grace, stop, &waker)?,
         Ended::Wanted(wanted) => info!("leaving the office to pid {}", wanted.pid),
@@ -125,9 +126,29 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
     Ok(())
 }
 
+/// The end of the story of a predecessor that was killed.
+struct Heir {
+    served_at: Moment,
+    elected: Elected,
+}
+
+impl Heir {
+    /// Whoever killed the predecessor may write the trail a moment after this broker has begun to serve.
+    fn complete_trail(&self, dir: &RuntimeDir) {
+        match kept::complete(dir, self.served_at, self.elected) {
+            Ok(None) => {}
+            Ok(Some(kept)) => {
+                warn!("{}", kept.text);
+                info!(event = %kept.event, "verdict");
+            }
+            Err(error) => warn!(%error, "the trail of the verdict cannot be kept"),
+        }
+    }
+}
+
 fn serve_until_asked(
     turns: &mut Loop,
-    lock: &BrokerLock,
+    (lock, dir, heir): (&BrokerLock, &RuntimeDir, &Heir),
     interval: Duration,
     stop: &Stop,
     waker: &Waker,
@@ -143,6 +164,7 @@ fn serve_until_asked(
         }
         if clock::now() >= check_at {
             check_at = clock::now() + interval;
+            heir.complete_trail(dir);
             if !lock.is_still_ours() {
                 // Rule E4: another may hold the office already; this one says no further word.
                 return Err(BrokerError::Wiped);

@@ -141,6 +141,7 @@ fn ping(place: Place, args: &PingArgs) -> PingOptions {
         count: args.count,
         interval: args.interval.0,
         wait: args.wait.0,
+        vote: args.vote,
         wait_ready: args.wait_ready.map(|span| -> Duration { span.0 }),
         format: args.format,
     }

@@ -67,6 +67,10 @@ const PING: &[Example] = &[
         "zhit ping --wait-ready 30s && zhit client Hello",
     ),
     (
+        "Would the members end this broker, and who among them is silent?",
+        "zhit ping --vote",
+    ),
+    (
         "A round-trip time each second, for a script",
         "zhit ping --count 10 --format json",
     ),

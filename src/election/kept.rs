@@ -19,14 +19,14 @@ pub struct Kept {
     pub event: Value,
 }
 
-/// Keeps a trail.
+/// Keeps a trail of what was done at that moment.
 ///
 /// # Errors
 /// [`RuntimeError::Io`].
-pub fn write(dir: &RuntimeDir, now: Moment, trail: &Trail) -> Result<(), RuntimeError> {
+pub fn write(dir: &RuntimeDir, at: Moment, trail: &Trail) -> Result<(), RuntimeError> {
     let kept = Kept {
         text: trail.to_string(),
-        vacant_since: matches!(trail.outcome, Outcome::Killed(None)).then_some(now.as_micros()),
+        vacant_since: matches!(trail.outcome, Outcome::Killed(None)).then_some(at.as_micros()),
         event: serde_json::to_value(trail).unwrap_or_default(),
     };
     store(dir, &kept)
@@ -38,16 +38,16 @@ pub fn read(dir: &RuntimeDir) -> Option<Kept> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Completes a trail whose end is this broker. Returns it, if there was one to be completed.
+/// Completes a trail whose end is this broker, which serves since then. Returns it, if there was one to be completed.
 ///
 /// # Errors
 /// [`RuntimeError::Io`].
-pub fn complete(dir: &RuntimeDir, now: Moment, mut elected: Elected) -> Result<Option<Kept>, RuntimeError> {
+pub fn complete(dir: &RuntimeDir, served_at: Moment, mut elected: Elected) -> Result<Option<Kept>, RuntimeError> {
     let Some(kept) = read(dir) else { return Ok(None) };
     let Some(since) = kept.vacant_since else {
         return Ok(None);
     };
-    elected.within = now.since(Moment::from_micros(since));
+    elected.within = served_at.since(Moment::from_micros(since));
     let kept = Kept {
         text: format!("{}; {elected}", kept.text),
         vacant_since: None,

@@ -4,5 +4,6 @@ mod objects;
 pub mod probe;
 pub mod report;
 mod statistics;
+mod votes;
 
 pub use probe::{PingError, run};

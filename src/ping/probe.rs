@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::clock;
+use crate::election::kept;
 use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::PingOptions;
@@ -18,6 +19,7 @@ use crate::term::human::span;
 use crate::term::{Screen, error};
 
 use super::report::Report;
+use super::votes;
 
 /// How long a host may be without a master before a ping says so: one that died is replaced in milliseconds.
 const MASTER_GAP: Duration = Duration::from_millis(250);
@@ -51,6 +53,10 @@ pub enum PingError {
 /// # Errors
 /// [`PingError`] when nothing could be tried, or the report not be written.
 pub fn run(options: &PingOptions, context: &Context, dir: &RuntimeDir, stop: &Stop) -> Result<Exit, PingError> {
+    if options.vote {
+        let how = (options.format, options.wait);
+        return votes::run((context, dir, stop), &options.place.host, how, &mut io::stdout());
+    }
     let report = Report::new(options.format, Screen::stdout(), &options.place.host);
     let mut out = io::stdout();
     let ended = Prober::new(context, dir, stop)?.run(options, report, &mut out);
@@ -120,6 +126,9 @@ impl<'a> Prober<'a> {
                 }
             };
             print(out, &text)?;
+            if let Some(kept) = kept::read(self.dir).filter(|_| seq == 1) {
+                print(out, &report.verdict(&kept))?;
+            }
             if seq < options.count {
                 signal = self.pause_until(asked_at + options.interval)?;
             }
@@ -265,7 +274,7 @@ fn has_slot(pong: &Pong) -> bool {
     pong.workers.iter().any(|worker| worker.slots > 0 && !worker.draining)
 }
 
-fn print(out: &mut impl Write, text: &str) -> Result<(), PingError> {
+pub(super) fn print(out: &mut impl Write, text: &str) -> Result<(), PingError> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(PingError::Stdout)

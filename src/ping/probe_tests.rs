@@ -32,6 +32,7 @@ fn options(count: u32, wait: Duration) -> PingOptions {
             cluster: "c".into(),
         },
         count,
+        vote: false,
         interval: Duration::from_millis(1),
         wait,
         wait_ready: None,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::objects::{Lost, Probe, Summary};
 use super::statistics::Statistics;
+use crate::election::kept::Kept;
 use crate::options::Format;
 use crate::protocol::Term;
 use crate::protocol::limits::{INTERVAL, LIVENESS};
@@ -60,6 +61,14 @@ impl Report {
                 format!("{host}  seq {seq}  rtt {} ms  {}\n", millis(rtt), self.tally(pong))
             }
             Format::Text => self.in_full(pong, rtt),
+        }
+    }
+
+    /// What to print of the last verdict on a broker of this host.
+    pub fn verdict(&self, kept: &Kept) -> String {
+        match self.format {
+            Format::Json => json::line(&serde_json::json!({ "kind": "verdict", "verdict": kept.event })),
+            Format::Text => format!("last verdict: {}\n", one_line(&kept.text)),
         }
     }
 

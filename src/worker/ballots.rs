@@ -339,7 +339,7 @@ impl Ballots {
             Event::NoQuorum { suspect, tally } => {
                 let trail = self.trail(suspect, tally, Outcome::NoQuorum);
                 warn!("{trail}");
-                self.keep(&trail);
+                self.keep(clock::now(), &trail);
             }
         }
     }
@@ -353,6 +353,7 @@ impl Ballots {
         };
         let mut trail = self.trail(suspect, tally, Outcome::Killed(None));
         trail.autopsy = watch.autopsy();
+        let begun_at = clock::now();
         let is_still = || self.beat.as_ref().and_then(|beat| beat.get(0)).unwrap_or(0) == ballot.beat;
         let killed = holder::evidence(&self.dir).and_then(|evidence| Ok(watch.kill(&evidence, is_still)?));
         match killed {
@@ -360,12 +361,12 @@ impl Ballots {
             Ok(killed) if killed.already => debug!("{trail}"),
             Ok(_) => {
                 warn!("{trail}");
-                self.keep(&trail);
+                self.keep(begun_at, &trail);
             }
             Err(why) => {
                 trail.outcome = Outcome::Refused(why.to_string());
                 error!("{trail}");
-                self.keep(&trail);
+                self.keep(begun_at, &trail);
                 // The next try needs it.
                 self.watch = Some(watch);
             }
@@ -383,8 +384,8 @@ impl Ballots {
     }
 
     /// Keeps the trail where the next broker and `zhit ping` find it.
-    fn keep(&self, trail: &Trail) {
-        if let Err(error) = kept::write(&self.dir, clock::now(), trail) {
+    fn keep(&self, at: Moment, trail: &Trail) {
+        if let Err(error) = kept::write(&self.dir, at, trail) {
             warn!(%error, "the trail is in this log only");
         }
     }

@@ -4,6 +4,7 @@
 mod cluster;
 
 mod client_is_told_to_end;
+mod hung;
 mod killed;
 mod office;
 mod server_is_told_to_end;
