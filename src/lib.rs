@@ -15,6 +15,7 @@ pub mod client;
 pub mod clock;
 pub mod election;
 pub mod exit;
+pub mod fault;
 pub mod local;
 pub mod mapped;
 pub mod net;

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::election::holder::HolderError;
 use crate::election::kept;
 use crate::election::verdict::Elected;
+use crate::fault::{self, Point};
 use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{BrokerOptions, Office};
@@ -77,6 +78,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
     let Some(lock) = office::take(options.office, dir, context, stop, &waker)? else {
         return Ok(());
     };
+    fault::at(Point::Locked);
     let elected = options.office == Office::Elected;
     let term = lock.begin_term(dir, Term(0))?;
     let counters = Counters::create(dir, dir.broker_beat(), 1)?;
@@ -117,6 +119,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
     turns.say_farewell()?;
     // Rule E3: what is ours is taken away before the lock falls.
     drop(turns);
+    fault::at(Point::Unlinked);
     let wanted = match ended {
         Ended::Wanted(wanted) => Some(wanted),
         Ended::Told | Ended::Unneeded => None,

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::election::journal::{Entry, SlotWriter};
+use crate::fault::{self, Point};
 use crate::mapped::spawn::GroupCell;
 use crate::mapped::{Counters, Words, WordsView};
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
@@ -206,6 +207,12 @@ impl SlotLoop {
     fn journal(&mut self, entry: Entry) {
         let now = clock::now();
         self.journal.write(now, entry);
+        match entry {
+            Entry::Leased { .. } => fault::at(Point::Leased),
+            Entry::Started(_) => fault::at(Point::Started),
+            Entry::Answered(_) => fault::at(Point::Answered),
+            Entry::Withdrawn | Entry::Ended(_) => {}
+        }
         if let Entry::Leased { .. } = entry {
             // Rule O3: the entry first, then the word.
             let word = Term(self.common.term.load(0));
