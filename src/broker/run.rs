@@ -19,7 +19,7 @@ use crate::options::Timing;
 use crate::protocol::Message;
 use crate::protocol::frame::{Frames, Head};
 use crate::protocol::ids::{Incarnation, Peer, WorkerId};
-use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::limits::{MESSAGES_PER_TURN_MAX, TTL};
 use crate::protocol::message::Yield;
 use crate::protocol::time::Moment;
 use crate::runtime::{self, RuntimeDir};
@@ -119,6 +119,7 @@ pub(super) struct Loop {
     dir: RuntimeDir,
     eyes: Eyes,
     look_at: Moment,
+    prune_at: Moment,
 }
 
 impl Loop {
@@ -145,6 +146,7 @@ impl Loop {
             dir,
             eyes: Eyes::default(),
             look_at: Moment::ZERO,
+            prune_at: Moment::ZERO,
         })
     }
 
@@ -176,9 +178,7 @@ impl Loop {
             report_killed(dead);
             self.bury(dead.worker);
         }
-        if let Err(error) = journal::prune(&self.dir) {
-            warn!(%error, "old journals stay");
-        }
+        self.prune();
         self.machine
             .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
         self.perform()
@@ -236,6 +236,9 @@ impl Loop {
             return;
         }
         self.look_at = now + self.timing.interval / 2;
+        if now >= self.prune_at {
+            self.prune();
+        }
         for (id, incarnation) in self.machine.workers().collect::<Vec<_>>() {
             if let Some(counts) = self.eyes.counts(&self.dir, id, incarnation) {
                 self.machine.on_beats(now, id, &counts);
@@ -249,6 +252,15 @@ impl Loop {
             warn!(%error, "what {worker} ran is not known");
             None
         })
+    }
+
+    /// Takes old journals away, and notes in those of the dead when they were found so.
+    fn prune(&mut self) {
+        let now = clock::now();
+        self.prune_at = now + TTL;
+        if let Err(error) = journal::prune(&self.dir, now) {
+            warn!(%error, "old journals stay");
+        }
     }
 
     /// Clears away what a dead worker left in the directory, unless somebody has its number by now.

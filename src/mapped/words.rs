@@ -47,6 +47,15 @@ impl Words {
         made.map(Self).map_err(failed("make", name))
     }
 
+    /// Opens a file of numbers that somebody else has made; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`MappedError::Io`], [`MappedError::NoCounters`].
+    pub fn open(dir: impl AsFd, name: &str) -> Result<Option<Self>, MappedError> {
+        let map = open(dir, name, OFlags::RDWR, ProtFlags::READ | ProtFlags::WRITE)?;
+        Ok(map.map(Self))
+    }
+
     /// How many there are.
     pub const fn count(&self) -> usize {
         self.0.count()
@@ -78,23 +87,8 @@ impl WordsView {
     /// # Errors
     /// [`MappedError::Io`], [`MappedError::NoCounters`].
     pub fn open(dir: impl AsFd, name: &str) -> Result<Option<Self>, MappedError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(dir, name, flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(failed("open", name)(errno)),
-        };
-        let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
-        let count = usize::try_from(bytes).unwrap_or(usize::MAX) / WORD_BYTES;
-        if !(1..=WORDS_MAX).contains(&count) || bytes % WORD_BYTES as u64 != 0 {
-            return Err(MappedError::NoCounters {
-                name: name.to_owned(),
-                bytes,
-            });
-        }
-        Map::new(&file, count, ProtFlags::READ)
-            .map(|map| Some(Self(map)))
-            .map_err(failed("map", name))
+        let map = open(dir, name, OFlags::RDONLY, ProtFlags::READ)?;
+        Ok(map.map(Self))
     }
 
     /// Opens a file of one number, and makes it, zero, if it is not there or too short.
@@ -123,6 +117,25 @@ impl WordsView {
     pub fn load(&self, index: usize) -> u64 {
         self.0.words().get(index).map_or(0, |word| word.load(Ordering::SeqCst))
     }
+}
+
+fn open(dir: impl AsFd, name: &str, access: OFlags, protection: ProtFlags) -> Result<Option<Map>, MappedError> {
+    let file = match openat(dir, name, access | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed("open", name)(errno)),
+    };
+    let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
+    let count = usize::try_from(bytes).unwrap_or(usize::MAX) / WORD_BYTES;
+    if !(1..=WORDS_MAX).contains(&count) || bytes % WORD_BYTES as u64 != 0 {
+        return Err(MappedError::NoCounters {
+            name: name.to_owned(),
+            bytes,
+        });
+    }
+    Map::new(&file, count, protection)
+        .map(Some)
+        .map_err(failed("map", name))
 }
 
 impl fmt::Debug for Words {

@@ -216,7 +216,6 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// [`RuntimeError::Damaged`], [`RuntimeError::Io`].
-    #[expect(clippy::unused_self, reason = "the machine is that of the directory")]
     pub fn boot(&self) -> Result<u128, RuntimeError> {
         let boot = std::fs::read_to_string(BOOT_ID).map_err(RuntimeError::io("read", BOOT_ID))?;
         u128::from_str_radix(&boot.trim().replace('-', ""), 16)

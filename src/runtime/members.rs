@@ -34,6 +34,19 @@ impl Member {
     /// # Errors
     /// [`RuntimeError::Full`], [`RuntimeError::Io`].
     pub fn enter(dir: &RuntimeDir, votes: bool) -> Result<Self, RuntimeError> {
+        let nothing = |_, _| Ok::<(), RuntimeError>(());
+        Self::enter_with(dir, votes, nothing).map(|(member, ())| member)
+    }
+
+    /// As [`enter`](Self::enter); `prepare` makes what must be there before anybody sees this member.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter), and those of `prepare`.
+    pub fn enter_with<T, E: From<RuntimeError>>(
+        dir: &RuntimeDir,
+        votes: bool,
+        prepare: impl FnOnce(WorkerId, Incarnation) -> Result<T, E>,
+    ) -> Result<(Self, T), E> {
         let members = dir.path().join("members");
         for number in 1..=WORKERS_MAX {
             let id = WorkerId(number);
@@ -45,15 +58,19 @@ impl Member {
             let random = files::random().map_err(RuntimeError::io("find random bytes for", &path))?;
             // Zero stands for "none seen yet".
             let incarnation = Incarnation(u64::from_ne_bytes(random).max(1));
-            describe(&file, incarnation, votes).map_err(RuntimeError::io("write", &path))?;
-            return Ok(Self {
+            let member = Self {
                 file,
                 path,
                 id,
                 incarnation,
-            });
+            };
+            // Until it is described, its file names nobody, and not the one who had the number before.
+            ftruncate(&member.file, 0).map_err(RuntimeError::io("write", &member.path))?;
+            let prepared = prepare(id, incarnation)?;
+            describe(&member.file, incarnation, votes).map_err(RuntimeError::io("write", &member.path))?;
+            return Ok((member, prepared));
         }
-        Err(RuntimeError::Full { path: members })
+        Err(RuntimeError::Full { path: members }.into())
     }
 
     /// Its number.

@@ -81,8 +81,9 @@ pub fn serve(
     stop.register(&woken);
     loop {
         let dir = open()?;
-        let member = Member::enter(&dir, options.elects)?;
-        let ended = Serving::start(options, &dir, &member, context, woken.clone())?.run(stop)?;
+        let journal = |id, incarnation| journal::open_for(&dir, (id, incarnation), options.slots);
+        let (member, journal) = Member::enter_with(&dir, options.elects, journal)?;
+        let ended = Serving::start(options, &dir, &member, journal, (context, &woken))?.run(stop)?;
         member.leave();
         match ended {
             Ended::Asked => return Ok(()),
@@ -134,13 +135,13 @@ impl<'a> Serving<'a> {
         options: &'a WorkerOptions,
         dir: &RuntimeDir,
         member: &'a Member,
-        context: &Context,
-        woken: Waker,
+        journal: Arc<Words>,
+        (context, woken): (&Context, &Waker),
     ) -> Result<Self, WorkerError> {
+        let woken = woken.clone();
         let count = 1 + options.slots as usize;
         let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), count)?);
         let orders = Arc::new(Orders::default());
-        let journal = journal::open_for(dir, member, options.slots)?;
         let common = Arc::new(Common {
             spec: spec(&options.handler),
             grace: options.grace,

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::writer::{self, Author};
 use super::{WorkerJournal, reader};
 use crate::mapped::{MappedError, Words, WordsView};
 use crate::protocol::ids::{Incarnation, WorkerId};
 use crate::protocol::limits::TTL;
-use crate::runtime::{self, Member, MemberSeen, RuntimeDir, RuntimeError};
+use crate::protocol::time::Moment;
+use crate::runtime::{self, MemberSeen, RuntimeDir, RuntimeError};
 
 /// Why journals cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -34,19 +34,23 @@ pub struct Journals {
     pub damaged: Vec<String>,
 }
 
-/// Makes the journal of a member that has just entered.
+/// Makes the journal of a member that is about to enter: whoever sees the member sees that it keeps one.
 ///
 /// # Errors
 /// [`JournalError`].
-pub fn open_for(dir: &RuntimeDir, member: &Member, slots: u32) -> Result<Arc<Words>, JournalError> {
+pub fn open_for(
+    dir: &RuntimeDir,
+    (id, incarnation): (WorkerId, Incarnation),
+    slots: u32,
+) -> Result<Arc<Words>, JournalError> {
     let pid = std::process::id();
     let author = Author {
-        incarnation: member.incarnation(),
+        incarnation,
         pid,
         start_ticks: runtime::start_ticks(pid).unwrap_or(0),
         boot: boot(dir)?,
     };
-    let name = name(member.id(), member.incarnation());
+    let name = name(id, incarnation);
     Ok(writer::create(dir, &name, slots, author)?)
 }
 
@@ -100,23 +104,20 @@ pub fn read_of(
     Ok(found.map(|(journal, _)| journal))
 }
 
-/// Takes away the journals of workers that have ended so long ago that nobody asks any more, and of other boots.
+/// Takes away the journals of workers that were found dead two of their longest ttls ago (rule O4), and of other boots.
+/// Notes in the others when that was. Not by the file's own times: what is stored through a mapping need not move them.
 ///
 /// # Errors
 /// [`JournalError`].
-pub fn prune(dir: &RuntimeDir) -> Result<(), JournalError> {
+pub fn prune(dir: &RuntimeDir, now: Moment) -> Result<(), JournalError> {
     let boot = boot(dir)?;
     let members = runtime::list(dir)?;
-    for (id, _, file) in names(dir)? {
-        let found = read(dir, id, &file, &members);
-        let old = match &found {
-            Ok(Some((journal, its_boot))) => {
-                !journal.alive && (*its_boot != boot || age(dir, &file) > kept_for(journal))
-            }
-            // Not whole yet, or not ours: nobody learns anything from it, once it is old.
-            Ok(None) | Err(_) => age(dir, &file) > TTL * 2,
-        };
-        if old {
+    for (id, incarnation, file) in names(dir)? {
+        let its = |member: &MemberSeen| (member.id, member.incarnation) == (id, incarnation);
+        if members.iter().any(|member| member.present && its(member)) {
+            continue;
+        }
+        if is_over(dir, &file, now, boot)? {
             // One that stays is tried again.
             let _ = fs::remove_file(dir.path().join(&file));
         }
@@ -124,19 +125,22 @@ pub fn prune(dir: &RuntimeDir) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Two of the longest ttls that it knows of (rule O4).
-fn kept_for(journal: &WorkerJournal) -> Duration {
-    let running = journal.slots.iter().filter_map(|slot| slot.running.as_ref());
-    let longest = running.map(|hit| hit.ttl).max().unwrap_or_default();
-    longest.max(TTL) * 2
-}
-
-fn age(dir: &RuntimeDir, file: &str) -> Duration {
-    let changed = fs::metadata(dir.path().join(file)).and_then(|found| found.modified());
-    changed
-        .ok()
-        .and_then(|changed| changed.elapsed().ok())
-        .unwrap_or_default()
+/// Whether nobody asks for this dead worker's journal any more.
+fn is_over(dir: &RuntimeDir, file: &str, now: Moment, boot: u64) -> Result<bool, MappedError> {
+    let Some(words) = Words::open(dir, file)? else {
+        return Ok(false);
+    };
+    match reader::read_words(&words, WorkerId(0), false) {
+        Some((_, its_boot)) if its_boot == boot => {}
+        // Never whole, damaged, or of another boot: nobody learns anything from it.
+        _ => return Ok(true),
+    }
+    let (found_at, ttl) = reader::found_dead(&words);
+    let Some(at) = found_at else {
+        writer::found_dead(&words, now);
+        return Ok(false);
+    };
+    Ok(now.since(at) > ttl.max(TTL) * 2)
 }
 
 fn read(

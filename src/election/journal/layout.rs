@@ -5,6 +5,8 @@
 //!       1  slots                    5  when that started, in clock ticks
 //!       2  ended Hits kept a slot   6  boot of the machine
 //!       3  incarnation              7  1: the worker has said goodbye
+//!       8  when a master found it dead, in microseconds since the machine started; 0: none has
+//!       9  the longest ttl of its Hits, in milliseconds
 //! then, for each slot, its record:
 //!       0  changes, twice each      6  last seq answered
 //!       1  1: serves a Hit          7  process group of the handler; 0: none
@@ -15,12 +17,13 @@
 //! ```
 //!
 //! A worker may die between any two stores, so their order keeps the promises: a record is valid once its word 1 is
-//! stored, last; an ended Hit counts once word 9 is, and only then is the record taken back.
+//! stored, last; an ended Hit counts once word 9 is, and only then is the record taken back. One place of each ring stays
+//! free: the next ended Hit is written there, over one that does not count any more.
 
 /// "ZHITJRN" and the version of this layout.
 pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e01;
 
-pub(super) const HEADER_WORDS: usize = 8;
+pub(super) const HEADER_WORDS: usize = 10;
 pub(super) const RECORD_WORDS: usize = 12;
 pub(super) const ENDED_WORDS: usize = 6;
 
@@ -33,6 +36,8 @@ pub(super) mod header {
     pub(in super::super) const START: usize = 5;
     pub(in super::super) const BOOT: usize = 6;
     pub(in super::super) const LEFT: usize = 7;
+    pub(in super::super) const FOUND_DEAD: usize = 8;
+    pub(in super::super) const TTL_MAX_MS: usize = 9;
 }
 
 pub(super) mod record {

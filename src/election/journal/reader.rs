@@ -20,6 +20,16 @@ pub trait Load {
     fn load(&self, index: usize) -> u64;
 }
 
+impl Load for crate::mapped::Words {
+    fn count(&self) -> usize {
+        Self::count(self)
+    }
+
+    fn load(&self, index: usize) -> u64 {
+        Self::load(self, index)
+    }
+}
+
 impl Load for crate::mapped::WordsView {
     fn count(&self) -> usize {
         Self::count(self)
@@ -45,6 +55,13 @@ pub fn read_words(words: &impl Load, worker: WorkerId, alive: bool) -> Option<(W
     Some((journal, header.boot))
 }
 
+/// When a master found the worker dead, and the longest ttl of its Hits.
+pub(super) fn found_dead(words: &impl Load) -> (Option<Moment>, Duration) {
+    let at = Some(words.load(header::FOUND_DEAD)).filter(|at| *at > 0);
+    let ttl = Duration::from_millis(words.load(header::TTL_MAX_MS));
+    (at.map(Moment::from_micros), ttl)
+}
+
 /// What stands in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Header {
@@ -65,7 +82,7 @@ fn header(words: &impl Load) -> Option<Header> {
     let slots = u32::try_from(words.load(header::SLOTS)).ok()?;
     let ring = usize::try_from(words.load(header::RING))
         .ok()
-        .filter(|ring| *ring > 0)?;
+        .filter(|ring| *ring > 1)?;
     let wanted = ring
         .checked_mul(layout::ENDED_WORDS)?
         .checked_add(layout::RECORD_WORDS)?
@@ -95,12 +112,13 @@ fn read_slot(words: &impl Load, slot: u32, ring: usize) -> SlotJournal {
     // The record first: a Hit that ends meanwhile is then seen in both places, never in none.
     let running = running(&get);
     let count = get(record::ENDED);
-    let first = count.saturating_sub(ring as u64);
+    let kept = ring as u64 - 1;
+    let first = count.saturating_sub(kept);
     let mut ended: Vec<_> = (first..count)
         .map(|number| (number, ended(&get, layout::ended_at(number, ring))))
         .collect();
     // What was overwritten while it was read is not what it seemed.
-    let overwritten = get(record::ENDED).saturating_sub(ring as u64);
+    let overwritten = get(record::ENDED).saturating_sub(kept);
     ended.retain(|(number, _)| *number >= overwritten);
     let ended: Vec<EndedHit> = ended.into_iter().filter_map(|(_, hit)| hit).collect();
     let is_over = |hit: &RunningHit| ended.last().is_some_and(|last| last.key == hit.key);

@@ -83,6 +83,11 @@ pub fn leave(words: &impl Store) {
     words.store(header::LEFT, 1);
 }
 
+/// A master has found the worker dead.
+pub(super) fn found_dead(words: &impl Store, now: Moment) {
+    words.store(header::FOUND_DEAD, now.as_micros());
+}
+
 /// What a slot journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -149,7 +154,13 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
             self.set(record::KEY, high);
             self.set(record::KEY + 1, low);
             self.set(record::TERM, term.0);
-            self.set(record::TTL_MS, u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            self.set(record::TTL_MS, ttl_ms);
+            if ttl_ms > self.words.load(header::TTL_MAX_MS) {
+                // Slots may do this at once; the journal is kept longer than the shortest of them asks for, at worst by one
+                // lease less than the longest, whose own record says so.
+                self.words.store(header::TTL_MAX_MS, ttl_ms);
+            }
             for empty in [record::STARTED, record::ANSWERED, record::GROUP, record::GROUP_START] {
                 self.set(empty, 0);
             }
@@ -160,9 +171,11 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
     fn end(&self, now: Moment, reason: ClosedReason) {
         let number = self.get(record::ENDED);
         let at = layout::ended_at(number, self.ring);
-        if number >= self.ring as u64 {
-            // The oldest goes; from now on nobody can say that what ended until then never ran.
-            self.set(record::OVERWRITTEN, self.get(at + 5));
+        let kept = self.ring as u64 - 1;
+        if number >= kept {
+            // The oldest counts no more; from now on nobody can say that what ended until then never ran.
+            let oldest = layout::ended_at(number - kept, self.ring);
+            self.set(record::OVERWRITTEN, self.get(oldest + 5));
         }
         let entry = [
             self.get(record::KEY),
