@@ -296,6 +296,9 @@ impl Hit {
     /// interval after his own deadline, which is an interval after he looked last. His own wait and deadline are promises
     /// to his user and go on.
     fn look(&mut self, now: Moment) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         if now.since(self.looked_at) > self.config.interval * 2 && !broken(Rule::A3) {
             self.slot_heard(now);
         }

@@ -96,7 +96,7 @@ pub struct Slot {
     ended: VecDeque<HitKey>,
     interval: Duration,
     liveness: u32,
-    /// When this machine last did anything.
+    /// When it last did anything while it served.
     looked_at: Moment,
 }
 
@@ -393,10 +393,8 @@ impl Slot {
     /// Rule A3: who stood still himself restarts his clocks before he judges others. He has, if he comes more than an
     /// interval after his own deadline, which is an interval after he looked last.
     fn look(&mut self, now: Moment) {
-        if let State::Serving(hit) = &mut self.state
-            && now.since(self.looked_at) > self.interval * 2
-            && !broken(Rule::A3)
-        {
+        let State::Serving(hit) = &mut self.state else { return };
+        if now.since(self.looked_at) > self.interval * 2 && !broken(Rule::A3) {
             hit.heard(now);
         }
         self.looked_at = now;
