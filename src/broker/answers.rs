@@ -15,8 +15,14 @@ pub(super) fn closed(hit: HitKey, attach: Attach, reason: ClosedReason, note: &s
     ended(hit, attach, End::unknown(reason), note)
 }
 
-/// CLOSED by the broker, with what is known of the Hit's requests.
+/// CLOSED by the broker, with what is known of the Hit's requests. To whom another client has followed they say nothing:
+/// they are that other's (rule O8).
 pub(super) fn ended(hit: HitKey, attach: Attach, end: End, note: &str) -> Message {
+    let end = if attach < end.attach {
+        End::unknown(end.reason)
+    } else {
+        end
+    };
     Message::Closed(Closed {
         hit,
         attach,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::election::journal::{EndedHit, RunningHit, WorkerJournal};
-use crate::protocol::ids::{HitKey, Incarnation, SlotId, WorkerId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, SlotId, WorkerId};
 use crate::protocol::limits::TTL;
 use crate::protocol::message::ClosedReason;
 use crate::protocol::mutation::{Rule, broken};
@@ -132,6 +132,7 @@ impl End {
             reason,
             started: hit.started,
             answered: hit.answered,
+            attach: Attach(0),
         }
     }
 }
@@ -142,6 +143,7 @@ impl From<&EndedHit> for End {
             reason: hit.reason,
             started: hit.started,
             answered: hit.answered,
+            attach: Attach(0),
         }
     }
 }

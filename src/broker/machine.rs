@@ -12,6 +12,7 @@ use crate::protocol::frame::{Command, Head};
 use crate::protocol::ids::{DirId, HitKey, Incarnation, Peer, Term, WorkerId};
 use crate::protocol::limits::{TTL, UNNEEDED_AFTER};
 use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message, Yield};
+use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::time::Moment;
 
 use super::answers::ended;
@@ -241,7 +242,7 @@ impl Machine {
         if now < self.tick_at {
             return;
         }
-        if now.since(self.tick_at) > self.config.interval {
+        if now.since(self.tick_at) > self.config.interval && !broken(Rule::A3) {
             // Rule A3: who stood still himself restarts his clocks before he judges others.
             self.registry.restart_clocks(now);
             self.waiting.restart_clocks(now);

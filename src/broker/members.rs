@@ -1,7 +1,7 @@
 //! Workers and slots that come, say what they do, and go. Part of the broker's pure machine.
 
 use crate::election::journal::WorkerJournal;
-use crate::protocol::ids::{HitKey, Incarnation, Peer, WorkerId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Peer, WorkerId};
 use crate::protocol::limits::{REGISTERED_MAX, TTL};
 use crate::protocol::message::{ClosedReason, Disconnect, Goodbye, Heartbeat, Message, Register, Registered};
 use crate::protocol::time::Moment;
@@ -193,6 +193,8 @@ impl Machine {
                 _ if journal.is_some() && !leased.served => End::nothing(reason),
                 _ => End::unknown(reason),
             };
+            let attach = leased.client.map_or(Attach(0), |(attach, _)| attach);
+            let end = End { attach, ..end };
             memory.insert(now + leased.ttl * 2, *hit, Past::Ended(end));
             let parties = leased.parties();
             out.extend(parties.map(|(attach, client)| Action::Send(client, ended(*hit, attach, end, note))));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::protocol::ids::{Attempt, HitKey, Peer};
+use crate::protocol::ids::{Attach, Attempt, HitKey, Peer};
 use crate::protocol::limits::ENDED_KEYS_MAX;
 use crate::protocol::message::{ClosedReason, Open, Packet};
 use crate::protocol::time::Moment;
@@ -162,6 +162,8 @@ pub(super) struct End {
     /// Last seq that was started, and last one that was answered; the highest number if that is not known.
     pub(super) started: u64,
     pub(super) answered: u64,
+    /// Whose they are: the attachment that held it last; 0 if that is not known.
+    pub(super) attach: Attach,
 }
 
 impl End {
@@ -171,6 +173,7 @@ impl End {
             reason,
             started: 0,
             answered: 0,
+            attach: Attach(0),
         }
     }
 
@@ -180,6 +183,7 @@ impl End {
             reason,
             started: u64::MAX,
             answered: u64::MAX,
+            attach: Attach(0),
         }
     }
 }

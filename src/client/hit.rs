@@ -84,6 +84,8 @@ pub struct Hit {
     /// When to send the next OPEN, ATTACH or WITHDRAW.
     ask_at: Moment,
     keep_alive_at: Moment,
+    /// When this machine last did anything.
+    looked_at: Moment,
     /// When anything was heard: of anybody, and of the slot.
     heard_at: Moment,
     slot_heard_at: Moment,
@@ -121,6 +123,7 @@ impl Hit {
             asked: 0,
             ask_at: now,
             keep_alive_at: now + config.interval,
+            looked_at: now,
             heard_at: now,
             slot_heard_at: now,
             term: Term(0),
@@ -289,8 +292,22 @@ impl Hit {
         }
     }
 
+    /// Rule A3: who stood still himself restarts his clocks before he judges others; he has, if he comes more than an
+    /// interval after his own deadline, which is an interval after he looked last. His own wait and deadline are promises
+    /// to his user and go on.
+    fn look(&mut self, now: Moment) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        if now.since(self.looked_at) > self.config.interval * 2 && !broken(Rule::A3) {
+            self.slot_heard(now);
+        }
+        self.looked_at = now;
+    }
+
     /// `message` could not be sent: there is no broker at the other end of the socket.
     pub fn on_no_route(&mut self, now: Moment, message: &Message) {
+        self.look(now);
         match self.phase {
             Phase::Ended => return,
             Phase::Open => self.phase = Phase::Resuming,
@@ -345,14 +362,7 @@ impl Hit {
 
     /// Time has passed. An early or repeated tick does nothing.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Message>) {
-        if self
-            .next_deadline()
-            .is_some_and(|at| now.since(at) > self.config.interval)
-        {
-            // Rule A3: who stood still himself restarts his clocks before he judges others; he has, if he comes more
-            // than an interval after his own deadline. His own wait and deadline are promises to his user and go on.
-            self.slot_heard(now);
-        }
+        self.look(now);
         match self.phase {
             Phase::Opening | Phase::Waiting if now.since(self.started_at) >= self.config.wait => {
                 self.give_up_waiting(now);
@@ -403,14 +413,15 @@ impl Hit {
     /// When to tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
         let wait = self.started_at + self.config.wait;
-        let ask = self.ask_at;
+        let ask = self.ask_at.min(self.looked_at + self.config.interval);
         match self.phase {
             Phase::Opening => Some(ask.min(wait)),
             Phase::Waiting => Some(ask.min(wait).min(self.heard_at + self.liveness())),
             Phase::Withdrawing { since } => Some(ask.min(since + self.confirmation())),
             Phase::Open => {
                 let silent = self.is_outstanding().then(|| self.slot_heard_at + self.liveness());
-                let alive = earliest(Some(self.keep_alive_at), self.replies.next_deadline());
+                let alive = self.keep_alive_at.min(self.looked_at + self.config.interval);
+                let alive = earliest(Some(alive), self.replies.next_deadline());
                 earliest(earliest(alive, silent), self.deadline())
             }
             Phase::Resuming => earliest(Some(ask.min(self.heard_at + self.config.ttl)), self.deadline()),

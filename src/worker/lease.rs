@@ -15,6 +15,7 @@ use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
     AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Lease, Message, Register, Registered,
 };
+use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
 use crate::protocol::stream::Piece;
 use crate::protocol::time::{Moment, earliest};
@@ -95,6 +96,8 @@ pub struct Slot {
     ended: VecDeque<HitKey>,
     interval: Duration,
     liveness: u32,
+    /// When it last did anything while it served.
+    looked_at: Moment,
 }
 
 impl Slot {
@@ -113,6 +116,7 @@ impl Slot {
             ended: VecDeque::new(),
             interval,
             liveness,
+            looked_at: Moment::ZERO,
         }
     }
 
@@ -142,6 +146,7 @@ impl Slot {
 
     /// Takes a message from the broker's socket.
     pub fn on_message(&mut self, now: Moment, message: Message, out: &mut Vec<Action>) {
+        self.look(now);
         match message {
             Message::Registered(registered) => self.on_registered(now, registered),
             Message::Lease(lease) => self.on_lease(now, &lease, out),
@@ -375,25 +380,30 @@ impl Slot {
 
     /// Time has passed. An early or repeated tick does nothing.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
-        // Rule A3: who stood still himself restarts his clocks before he judges others. He has, if he comes more than
-        // an interval after his own deadline.
-        let stood_still = self.next_deadline().is_some_and(|at| now.since(at) > self.interval);
-        if let State::Serving(hit) = &mut self.state {
-            if stood_still {
-                hit.heard(now);
-            }
-            if hit.is_abandoned(now) {
-                let note = format!("its client was silent for its ttl of {:?}", hit.ttl);
-                self.end_hit(now, ClosedReason::ClientSilent, note, out);
-            }
+        self.look(now);
+        if let State::Serving(hit) = &self.state
+            && hit.is_abandoned(now)
+        {
+            let note = format!("its client was silent for its ttl of {:?}", hit.ttl);
+            self.end_hit(now, ClosedReason::ClientSilent, note, out);
         }
         self.flush(now, out);
+    }
+
+    /// Rule A3: who stood still himself restarts his clocks before he judges others. He has, if he comes more than an
+    /// interval after his own deadline, which is an interval after he looked last.
+    fn look(&mut self, now: Moment) {
+        let State::Serving(hit) = &mut self.state else { return };
+        if now.since(self.looked_at) > self.interval * 2 && !broken(Rule::A3) {
+            hit.heard(now);
+        }
+        self.looked_at = now;
     }
 
     /// When to tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
         let hit = match &self.state {
-            State::Serving(hit) => Some(hit.next_deadline()),
+            State::Serving(hit) => Some(hit.next_deadline().min(self.looked_at + self.interval)),
             _ => None,
         };
         let register = (self.goodbye_at.is_none()).then_some(self.register_at);

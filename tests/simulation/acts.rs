@@ -6,12 +6,13 @@ use zhit::broker::machine as broker;
 use zhit::client::hit::Hit;
 use zhit::election::journal::Entry;
 use zhit::protocol::limits::{INTERVAL, MESSAGE_COST_BYTES, WINDOW_BYTES};
-use zhit::protocol::{Message, Moment, Status, Term};
+use zhit::protocol::{Message, Moment, Peer, Status, Term};
 use zhit::worker::lease::{Action, Slot};
 
 use crate::handler::{Handler, Scale, Step};
 use crate::invariants::{Broken, Verdict, hold};
 use crate::nodes::{SlotNode, WorkerNode};
+use crate::plan::{Freeze, Process};
 use crate::rng::Rng;
 use crate::trace::hit_index;
 use crate::world::{Event, Node, World};
@@ -31,7 +32,12 @@ impl World {
         self.broker.machine = Some(machine);
         for action in out {
             match action {
-                broker::Action::Send(peer, message) => self.send_to_peer(peer, &message.encode()),
+                broker::Action::Send(peer, message) => {
+                    self.send_to_peer(peer, &message.encode());
+                    if matches!(message, Message::Lease(_)) {
+                        self.dies_at_lease(peer);
+                    }
+                }
                 broker::Action::Watch(id, incarnation, pid) => {
                     self.broker.watched.push((id, incarnation, pid));
                     let process = pid as usize - 1;
@@ -80,6 +86,7 @@ impl World {
         };
         machine.flush(now, &mut out);
         client.outcome = machine.outcome().cloned();
+        client.ended_at = now;
         client.was_served = machine.slot().is_some();
         let (outcome, step_at) = (client.outcome.clone(), client.step_at);
         let held = machine.held();
@@ -349,13 +356,53 @@ impl World {
         }
     }
 
+    /// A LEASE is the broker's last word, and the slot's process may be slow to take it: the next broker has read the
+    /// journals by then, or has not (rule O3).
+    fn dies_at_lease(&mut self, peer: Peer) {
+        if self.lease_kills == 0 || self.now >= self.plan.heals_at || self.rng.chance(50.0) {
+            return;
+        }
+        self.lease_kills -= 1;
+        let dies_at = self.now + self.rng.micros(1..400);
+        let starts_at = dies_at + self.rng.micros(50..20_000);
+        self.push(dies_at, Event::BrokerDies);
+        self.push(starts_at, Event::BrokerStarts);
+        if let Node::Slot(index) = self.node_of(peer)
+            && self.rng.chance(60.0)
+        {
+            self.pauses.push(Freeze {
+                process: Process::Worker(self.slots[index].worker),
+                from: self.now,
+                until: starts_at + self.rng.micros(0..1_500_000),
+            });
+        }
+    }
+
+    /// The socket of a party has found the broker with this number, if that still lives.
+    pub(crate) fn finds(&mut self, node: Node, life: u32) -> Verdict {
+        if self.broker.life != life || self.broker.machine.is_none() {
+            return Ok(());
+        }
+        self.reconnect(node)?;
+        match node {
+            Node::Client(index) => self.with_client(index, |machine, now, _| machine.on_route(now)),
+            _ => Ok(()),
+        }
+    }
+
     fn broker_dies(&mut self) -> Verdict {
+        if self.broker.machine.is_none() {
+            return Ok(());
+        }
         self.broker.machine = None;
         self.broker.watched.clear();
         (0..self.slots.len()).try_for_each(|index| self.with_slot(index, |machine, now, _| machine.on_no_route(now)))
     }
 
     fn broker_starts(&mut self) -> Verdict {
+        if self.broker.machine.is_some() {
+            return Ok(());
+        }
         self.broker.life += 1;
         self.broker.machine = Some(self.new_broker());
         let journals: Vec<_> = self.workers.iter().filter_map(WorkerNode::read_journal).collect();
@@ -364,16 +411,24 @@ impl World {
             .iter()
             .all(|worker| !worker.is_alive || worker.journal.is_some());
         self.with_broker(|machine, now, out| machine.inherit(now, &journals, complete, out))?;
-        // Every socket has found the new one, under another name.
-        for index in 0..self.clients.len() {
-            self.reconnect(Node::Client(index))?;
-            self.with_client(index, |machine, now, _| machine.on_route(now))?;
+        // Every socket finds the new one, under another name.
+        let clients = (0..self.clients.len()).map(Node::Client);
+        let workers = (0..self.workers.len()).map(Node::Control);
+        let slots = (0..self.slots.len()).map(Node::Slot);
+        let within = self.plan.finds_within.as_micros() as u64;
+        for node in clients.chain(workers).chain(slots).collect::<Vec<_>>() {
+            let after = self.rng.micros(0..within + 1);
+            self.push(self.now + after, Event::Finds(node, self.broker.life));
         }
-        (0..self.workers.len()).try_for_each(|index| self.reconnect(Node::Control(index)))?;
-        (0..self.slots.len()).try_for_each(|index| self.reconnect(Node::Slot(index)))
+        Ok(())
     }
 
     fn worker_starts(&mut self, index: usize) -> Verdict {
+        let id = self.workers[index].plan.id;
+        if self.workers.iter().any(|other| other.is_alive && other.plan.id == id) {
+            // The lock of its id is taken.
+            return Ok(());
+        }
         self.workers[index].is_alive = true;
         self.workers[index].begin();
         self.workers[index].address = self.connect(Node::Control(index));

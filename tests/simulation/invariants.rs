@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use zhit::client::hit::{Ledger, Outcome};
 use zhit::protocol::Status;
-use zhit::protocol::message::{Channel, ClosedReason, Message};
+use zhit::protocol::message::{Channel, Closed, ClosedReason, Message};
 use zhit::protocol::stream::Piece;
 
 use crate::rng::{Rng, mix};
@@ -328,6 +328,20 @@ impl Books {
             ..Read::default()
         };
         Ok(())
+    }
+
+    /// What a client is told of a Hit's end must be what the handlers saw, as far as it is known at all.
+    pub(crate) fn told(&self, hit: usize, closed: &Closed) -> Verdict {
+        let runs = &self.hits[hit].runs;
+        let started = runs.last_key_value().map_or(0, |(seq, _)| *seq);
+        let ended = runs.iter().rev().find(|(_, run)| run.ended.is_some());
+        let ended = ended.map_or(0, |(seq, _)| *seq);
+        let told = || format!("hit {hit}: {closed:?}, started {started}, ended {ended}");
+        if closed.started != u64::MAX {
+            hold(closed.started == started, "O2: what is told as started did start", told)?;
+        }
+        let answered = closed.answered == u64::MAX || closed.answered <= ended;
+        hold(answered, "O2: what is told as answered did end", told)
     }
 
     /// What a client says in the end must be true.

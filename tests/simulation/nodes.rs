@@ -179,7 +179,8 @@ pub(crate) struct ClientNode {
     /// There while the process runs.
     pub(crate) machine: Option<Hit>,
     pub(crate) outcome: Option<Outcome>,
-    /// A slot had said so when it ended.
+    /// When it ended; a slot had said by then that it serves.
+    pub(crate) ended_at: Moment,
     pub(crate) was_served: bool,
     pub(crate) crashed: bool,
     pub(crate) alarm: Alarm,
@@ -201,6 +202,7 @@ impl ClientNode {
             address: 0,
             machine: None,
             outcome: None,
+            ended_at: Moment::ZERO,
             was_served: false,
             crashed: false,
             alarm: Alarm {

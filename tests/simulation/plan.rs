@@ -115,6 +115,12 @@ pub(crate) struct Plan {
     pub(crate) reconnects: Vec<(Moment, bool, usize)>,
     /// When the broker dies, and how long until the next one serves.
     pub(crate) broker_deaths: Vec<(Moment, Duration)>,
+    /// So many times it dies just after it has sent a LEASE, and the slot may be slow to take it.
+    pub(crate) lease_kills: u32,
+    /// How long after a new broker serves a socket finds it, at most; until then it delivers what the old one sent.
+    pub(crate) finds_within: Duration,
+    /// The whole machine sleeps once.
+    pub(crate) sleeps: bool,
 }
 
 /// Which bodies a seed has.
@@ -174,7 +180,7 @@ impl Plan {
             }
         }
         let freezes = plan_freezes(&mut rng, workers.len(), clients.len(), heals_at);
-        Self {
+        let mut plan = Self {
             seed,
             network,
             heals_at,
@@ -185,7 +191,65 @@ impl Plan {
             freezes,
             reconnects,
             broker_deaths,
+            lease_kills: 0,
+            finds_within: Duration::ZERO,
+            sleeps: false,
+        };
+        // Later faults draw from a stream of their own, so that they leave the rest of a seed as it is.
+        let mut rng = Rng::of([seed, 4, 4]);
+        plan.many_brokers(&mut rng);
+        match rng.within(0..100) {
+            0..4 => plan.long_silence(&mut rng),
+            4..8 => plan.sleep(&mut rng),
+            _ => {}
         }
+        plan
+    }
+
+    /// Brokers that die one after the other, and at the moment of a LEASE; mostly with journals everywhere.
+    fn many_brokers(&mut self, rng: &mut Rng) {
+        let Some((first, _)) = self.broker_deaths.first().copied() else {
+            return;
+        };
+        if rng.chance(75.0) {
+            self.workers.iter_mut().for_each(|worker| worker.watched = true);
+        }
+        self.finds_within = rng.millis(1..800);
+        let mut at = first;
+        for _ in 0..rng.within(0..5) {
+            at = at + rng.millis(5..1500);
+            self.broker_deaths.push((at, rng.micros(100..300_000)));
+        }
+        self.lease_kills = rng.within(0..4) as u32;
+    }
+
+    /// A client is heard once and then cut off until every journal has forgotten its Hit (rule O5).
+    fn long_silence(&mut self, rng: &mut Rng) {
+        let index = rng.within(0..self.clients.len() as u64) as usize;
+        let client = &mut self.clients[index];
+        (client.ttl, client.wait) = (rng.millis(4000..5000), Duration::from_secs(60));
+        let from = client.starts_at + Duration::from_micros(10);
+        let until = from + client.ttl * 3 + rng.millis(1500..6000);
+        self.heals_at = self.heals_at.max(until);
+        let cut = Cut {
+            client: true,
+            index,
+            from,
+            until,
+        };
+        self.cuts.push(cut);
+    }
+
+    /// All processes stand still together, longer than most ttls: nobody was silent, nobody has lost anything (rule A3).
+    fn sleep(&mut self, rng: &mut Rng) {
+        let from = at(rng, 500, 7000);
+        let until = from + rng.millis(3000..16_000);
+        self.sleeps = true;
+        self.heals_at = self.heals_at.max(until + Duration::from_millis(100));
+        let workers = (0..self.workers.len()).map(Process::Worker);
+        let clients = (0..self.clients.len()).map(Process::Client);
+        let all = workers.chain(clients).chain([Process::Broker]);
+        self.freezes = all.map(|process| Freeze { process, from, until }).collect();
     }
 }
 
@@ -206,10 +270,16 @@ impl Plan {
             Process::Client(index) => index == client,
             Process::Broker | Process::Worker(_) => true,
         };
-        let spared = !cut && !stalled && !self.reconnects.iter().any(moved) && !self.freezes.iter().any(frozen);
+        let awake = self.sleeps || !self.freezes.iter().any(frozen);
+        let spared = !cut && !stalled && !self.reconnects.iter().any(moved) && awake;
         let alone = self.clients.iter().filter(|other| other.hit == own.hit).count() == 1;
         let late = own.starts_at > self.heals_at;
         (calm || late) && spared && alone && self.workers.iter().all(kept)
+    }
+
+    /// Whether every member keeps a journal (rule O7).
+    pub(crate) fn has_journals(&self) -> bool {
+        self.workers.iter().all(|worker| worker.watched)
     }
 }
 

@@ -15,9 +15,9 @@ use crate::credit::Credit;
 use crate::invariants::{Books, Broken, Verdict, hold};
 use crate::network::Links;
 use crate::nodes::{Alarm, BrokerNode, ClientNode, SlotNode, WorkerNode};
-use crate::plan::{Plan, Process};
+use crate::plan::{Freeze, Plan, Process};
 use crate::rng::{Rng, mix};
-use crate::trace::{Trace, message_text, number_of};
+use crate::trace::{Trace, hit_index, message_text, number_of};
 
 /// How long after the network has healed everything must have finished.
 const FINISH_WITHIN: Duration = Duration::from_secs(120);
@@ -62,6 +62,8 @@ pub(crate) enum Event {
     ClientCrashes(usize),
     ClientAbandons(usize),
     Reconnects(Node),
+    /// Its socket has found the broker with this number.
+    Finds(Node, u32),
 }
 
 /// The heap's entry: by time, then in the order of their making.
@@ -107,8 +109,11 @@ pub(crate) struct World {
     flying: u32,
     pub(crate) rng: Rng,
     pub(crate) links: Links,
-    /// Whose connection has which number.
-    addresses: Vec<Node>,
+    /// Whose connection, to which broker, has which number.
+    addresses: Vec<(Node, u32)>,
+    /// How often a broker may still die at a LEASE; and workers that stand still since.
+    pub(crate) lease_kills: u32,
+    pub(crate) pauses: Vec<Freeze>,
     pub(crate) broker: BrokerNode,
     pub(crate) workers: Vec<WorkerNode>,
     pub(crate) slots: Vec<SlotNode>,
@@ -151,6 +156,8 @@ impl World {
             rng: Rng::of([seed, 3, 3]),
             links,
             addresses: Vec::new(),
+            lease_kills: plan.lease_kills,
+            pauses: Vec::new(),
             broker: BrokerNode::default(),
             workers,
             slots: Vec::new(),
@@ -228,7 +235,13 @@ impl World {
             let lost = match client.outcome {
                 // Without journals nobody knows what a broker that died had leased before its client was told so.
                 Some(Outcome::Lost(Lost::Closed(ClosedReason::Unknown, _))) if !client.was_served => {
-                    self.plan.broker_deaths.is_empty()
+                    self.plan.broker_deaths.is_empty() || self.plan.has_journals()
+                }
+                // A sleep is no excuse towards the user: his ttl and deadline passed (rules A3, O5).
+                Some(Outcome::Lost(Lost::Unconfirmed) | Outcome::Deadline) if self.plan.sleeps => false,
+                // Brokers that died so fast that it found none within its ttl.
+                Some(Outcome::Lost(Lost::Unconfirmed)) if !self.plan.broker_deaths.is_empty() => {
+                    client.ended_at.since(client.plan.starts_at) < client.plan.ttl
                 }
                 Some(Outcome::Lost(_) | Outcome::Deadline) => true,
                 Some(Outcome::NoBroker) => self.plan.broker_deaths.is_empty(),
@@ -316,6 +329,7 @@ impl World {
             return Ok(());
         }
         match event {
+            Event::Finds(node, life) => self.finds(node, life),
             Event::ToBroker { from, life, frames } => {
                 self.landed(&frames);
                 self.broker_receives(from, life, &frames)
@@ -334,8 +348,8 @@ impl World {
     fn frozen_until(&self, event: &Event) -> Option<Moment> {
         let node = match event {
             Event::ToBroker { .. } => Node::Broker,
-            Event::ToPeer { to, .. } => self.addresses[*to as usize - 1],
-            Event::Tick(node) | Event::Step(node) => *node,
+            Event::ToPeer { to, .. } => self.addresses[*to as usize - 1].0,
+            Event::Tick(node) | Event::Step(node) | Event::Finds(node, _) => *node,
             _ => return None,
         };
         let process = match node {
@@ -345,7 +359,7 @@ impl World {
             Node::Client(index) => Process::Client(index),
         };
         let now = self.now;
-        let mut freezes = self.plan.freezes.iter();
+        let mut freezes = self.plan.freezes.iter().chain(&self.pauses);
         let freeze = freezes.find(|freeze| freeze.process == process && freeze.from <= now && now < freeze.until)?;
         Some(freeze.until)
     }
@@ -372,6 +386,7 @@ impl World {
                     self.push(later, event);
                 }
             }
+            Event::Finds(..) => self.push(later, event),
             message => self.push(until, message),
         }
     }
@@ -423,8 +438,13 @@ impl World {
 
     /// A connection under a new number.
     pub(crate) fn connect(&mut self, node: Node) -> u32 {
-        self.addresses.push(node);
+        self.addresses.push((node, self.broker.life));
         self.addresses.len() as u32
+    }
+
+    /// Who is at the other end of the broker's connection.
+    pub(crate) fn node_of(&self, peer: Peer) -> Node {
+        self.addresses[address_of(peer) as usize - 1].0
     }
 
     fn address_of(&self, node: Node) -> u32 {
@@ -463,6 +483,10 @@ impl World {
             return Ok(false);
         }
         let (from, life) = (self.address_of(node), self.broker.life);
+        if self.addresses[from as usize - 1].1 != life {
+            self.note(|| format!("{node:?} has not found the broker for {}", message_text(message)));
+            return Ok(false);
+        }
         let frames = message.encode();
         self.transmit(node, (from, true), &frames, |frames| Event::ToBroker {
             from,
@@ -475,7 +499,7 @@ impl World {
     /// The broker sends to a connection.
     pub(crate) fn send_to_peer(&mut self, peer: Peer, frames: &Frames) {
         let to = address_of(peer);
-        let Some(node) = self.addresses.get(to as usize - 1).copied() else {
+        let Some(node) = self.addresses.get(to as usize - 1).map(|(node, _)| *node) else {
             return;
         };
         self.transmit(node, (to, false), frames, |frames| Event::ToPeer { to, frames });
@@ -498,7 +522,7 @@ impl World {
     }
 
     fn broker_receives(&mut self, from: u32, life: u32, frames: &Frames) -> Verdict {
-        let node = self.addresses[from as usize - 1];
+        let node = self.addresses[from as usize - 1].0;
         let number = number_of(&frames.header);
         // A slot's or a worker's connection is local: it delivers nothing once another has taken its place.
         let stale = !matches!(node, Node::Client(_)) && self.address_of(node) != from;
@@ -527,7 +551,7 @@ impl World {
     }
 
     fn peer_receives(&mut self, to: u32, frames: &Frames) -> Verdict {
-        let node = self.addresses[to as usize - 1];
+        let node = self.addresses[to as usize - 1].0;
         let number = number_of(&frames.header);
         if self.address_of(node) != to {
             self.trace.note(self.now, [3, number], || {
@@ -544,7 +568,12 @@ impl World {
             Node::Broker => Ok(()),
             Node::Control(index) => self.control_receives(index, &message),
             Node::Slot(index) => self.with_slot(index, |machine, now, out| machine.on_message(now, message, out)),
-            Node::Client(index) => self.with_client(index, |machine, now, out| machine.on_message(now, message, out)),
+            Node::Client(index) => {
+                if let Message::Closed(closed) = &message {
+                    self.books.told(hit_index(closed.hit), closed)?;
+                }
+                self.with_client(index, |machine, now, out| machine.on_message(now, message, out))
+            }
         }
     }
 

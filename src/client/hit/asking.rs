@@ -1,6 +1,7 @@
 //! What a client's Hit sends. Part of its pure machine.
 
 use crate::protocol::message::{Ack, CloseReason, Data, Direction, Message, Open, Packet};
+use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::time::Moment;
 
 use super::{Hit, Lost, Outcome, Phase};
@@ -9,6 +10,7 @@ impl Hit {
     /// Sends what is due. Called by every other entry point that has `out`; after [`write`](Self::write) and
     /// [`consumed`](Self::consumed) the caller does so once for all.
     pub fn flush(&mut self, now: Moment, out: &mut Vec<Message>) {
+        self.look(now);
         match self.phase {
             Phase::Opening | Phase::Waiting | Phase::Resuming => self.ask(now, out),
             Phase::Withdrawing { since } => self.withdraw(now, since, out),
@@ -30,6 +32,7 @@ impl Hit {
             && self.slot.is_none()
             && self.sent_at.is_some()
             && now.since(self.unleased_at) >= self.config.ttl
+            && !broken(Rule::O5)
         {
             // Rule O5: no journal is sure to remember the key any longer.
             return self.end(Outcome::Lost(Lost::Unconfirmed));

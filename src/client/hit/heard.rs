@@ -16,6 +16,7 @@ impl Hit {
         if self.phase == Phase::Ended {
             return;
         }
+        self.look(now);
         match message {
             Message::Opened(opened) if opened.hit == self.key => self.on_opened(now, &opened),
             Message::Data(data) if self.is_mine(data.hit, data.attach) && data.direction == Direction::ToClient => {

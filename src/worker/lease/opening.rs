@@ -77,6 +77,7 @@ impl Slot {
         let mut hit = Box::new(Hit::new(now, &lease, self.ttl(&lease), term, dir));
         let taken = hit.on_packet(now, &lease.packet);
         self.state = State::Serving(hit);
+        self.looked_at = now;
         self.send_opened(lease.attempt, out);
         match (taken, &mut self.state) {
             (Err(violation), _) => self.end_hit(now, ClosedReason::Violation, violation.to_string(), out),
