@@ -263,7 +263,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__ping)
-            opts="-h -V --host --cluster --count --interval --wait --wait-ready --format --help --version"
+            opts="-h -V --host --cluster --count --interval --wait --vote --wait-ready --format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

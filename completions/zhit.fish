@@ -93,6 +93,7 @@ complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait -d 'Wait this lo
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait-ready -d 'First wait up to this long until the broker answers and has a slot' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l format -d 'Print for people, or one JSON object for each ping' -r -f -a "text\t''
 json\t''"
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l vote -d 'Ask the members instead: how would they vote on their broker? Nobody is harmed'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "broker" -d 'Route between the clients and workers of this host'

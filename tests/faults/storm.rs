@@ -130,17 +130,17 @@ fn a_worker_is_killed_too_and_the_clients_lists_are_true() {
     let ends: Vec<Ended> = clients.into_iter().map(crate::cluster::Process::wait).collect();
     let ran = each_ran_once(&notes(&host));
     assert_eq!(ran.len(), 6);
-    let (kept, lost): (Vec<_>, Vec<_>) = ends.into_iter().partition(|ended| ended.code == 0);
-    assert_eq!((kept.len(), lost.len()), (3, 3), "{lost:?}");
-    for ended in lost {
+    let (served, orphaned): (Vec<_>, Vec<_>) = ends.into_iter().partition(|ended| ended.code == 0);
+    assert_eq!((served.len(), orphaned.len()), (3, 3), "{orphaned:?}");
+    for ended in orphaned {
         let answered = ended.text().lines().count();
         let ended = ended.code(6).says("its worker").within(Duration::from_secs(30));
-        let list = match answered {
+        let said = match answered {
             0 => "no request was answered".to_owned(),
             1 => "request 1 was answered".to_owned(),
-            last => format!("requests 1 to {last} were answered"),
+            count => format!("requests 1 to {count} were answered"),
         };
-        let ended = ended.says(&list);
+        let ended = ended.says(&said);
         // What it says was started, was: the last of it may not have come so far as to note it.
         let started = started(&ended.stderr).unwrap_or(answered as u64);
         let agrees = |last: &u64| *last == started || *last + 1 == started;

@@ -217,7 +217,7 @@ impl Plan {
         self.finds_within = rng.millis(1..800);
         let mut at = first;
         for _ in 0..rng.within(0..5) {
-            at = at + rng.millis(5..1500);
+            at += rng.millis(5..1500);
             self.broker_deaths.push((at, rng.micros(100..300_000)));
         }
         self.lease_kills = rng.within(0..4) as u32;
