@@ -70,7 +70,9 @@ fn without_a_quorum_nobody_kills_until_the_silent_are_excused() {
     let mut host = elected(8, WAITS_FOR_GO);
     let broker = host.elected().expect("a broker");
     let mut stopped: Vec<Process> = (0..5).map(|_| host.take_worker()).collect();
-    stopped.iter_mut().for_each(|worker| worker.signal(Signal::STOP));
+    for worker in &mut stopped {
+        worker.signal(Signal::STOP);
+    }
     signal(broker, Signal::STOP);
     // Three of eight are no majority. Two patiences later those who do not answer, and whose loops stand still, do not
     // count any more (rule V2).
@@ -79,7 +81,9 @@ fn without_a_quorum_nobody_kills_until_the_silent_are_excused() {
     });
     assert!(why.contains("of 8, 5 needed"), "{why}");
     next_broker(&host, broker, 3);
-    stopped.iter_mut().for_each(|worker| worker.signal(Signal::CONT));
+    for worker in &mut stopped {
+        worker.signal(Signal::CONT);
+    }
     host.wait_for("all of them", |pong| pong.workers.len() == 8);
     for worker in stopped {
         worker.end_by(Signal::TERM).code(0);
