@@ -72,6 +72,11 @@ impl Machine {
         }
     }
 
+    /// The host's directory was made then, and knows nothing of what ran before (rule O5): it may have been wiped.
+    pub fn know_nothing_before(&mut self, made_at: Moment) {
+        self.memory.forget_until(made_at);
+    }
+
     /// Keeps what a journal tells of Hits that are over, and, of a dead worker, of those that it ran.
     pub(super) fn remember(&mut self, now: Moment, journal: &WorkerJournal) {
         for slot in &journal.slots {
@@ -114,7 +119,8 @@ impl Machine {
             return false;
         }
         let before_us = asked_at < self.started_at && !self.inheritance.complete;
-        before_us || (asked_at < now && asked_at <= self.memory.forgotten_until())
+        let forgotten_until = self.memory.forgotten_until();
+        before_us || (asked_at < now && forgotten_until > Moment::ZERO && asked_at <= forgotten_until)
     }
 }
 

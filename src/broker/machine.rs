@@ -216,6 +216,11 @@ impl Machine {
         self.registry.workers().map(|(id, worker)| (id, worker.incarnation))
     }
 
+    /// Which worker has this number.
+    pub fn incarnation_of(&self, id: WorkerId) -> Option<Incarnation> {
+        self.registry.worker(id).map(|worker| worker.incarnation)
+    }
+
     /// How many Hits are served.
     pub fn hits(&self) -> usize {
         self.leases.len()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::election::journal::{EndedHit, RunningHit, SlotJournal};
 use crate::protocol::ids::{Attach, Attempt, SlotId};
 use crate::protocol::message::{AckPoint, DeclineReason, Declined, Goodbye, Heartbeat, Open, Packet, Register};
 use crate::protocol::tables::{Table, cell};
@@ -536,4 +537,128 @@ fn a_broker_that_is_young_and_leaves_says_nothing_of_what_it_cannot_know() {
     assert_eq!(bench.said(), Vec::<String>::new());
     bench.hear("client", Message::Open(open(2, 1)));
     assert!(matches!(bench.out[..], [Action::Send(_, Message::Full(_))]));
+}
+
+/// The journal of worker 1: Hit 1 runs on slot 1, Hit 2 has ended.
+fn journal(alive: bool) -> WorkerJournal {
+    let now = Moment::from_micros(900_000);
+    WorkerJournal {
+        worker: WorkerId(1),
+        incarnation: Incarnation(1),
+        pid: 10,
+        start_ticks: 1,
+        alive,
+        left: false,
+        slots: vec![SlotJournal {
+            slot: 1,
+            running: Some(RunningHit {
+                key: key(1),
+                term: Term(1),
+                ttl: TTL,
+                started: 3,
+                answered: 2,
+                group: None,
+            }),
+            ended: vec![EndedHit {
+                key: key(2),
+                started: 5,
+                answered: 5,
+                reason: ClosedReason::Done,
+                ended_at: now,
+            }],
+            overwritten_until: Moment::ZERO,
+        }],
+    }
+}
+
+/// A broker that has just begun, with this inheritance.
+fn heir(journal: &WorkerJournal, complete: bool) -> Bench {
+    let mut bench = Bench::young();
+    let journals = std::slice::from_ref(journal);
+    bench.machine.inherit(bench.now, journals, complete, &mut bench.out);
+    bench.out.clear();
+    bench
+}
+
+/// What CLOSED tells the client of this Hit, which has sent OPEN before.
+fn closed_of(bench: &mut Bench, hit: u8) -> Option<(ClosedReason, u64, u64)> {
+    bench.hear("client", Message::Open(open(hit, 2)));
+    let closed = std::mem::take(&mut bench.out)
+        .into_iter()
+        .find_map(|action| match action {
+            Action::Send(_, Message::Closed(closed)) => Some(closed),
+            _ => None,
+        });
+    closed.map(|closed| (closed.reason, closed.started, closed.answered))
+}
+
+#[test]
+fn a_hit_that_a_living_worker_runs_is_awaited_and_resumed_by_its_slot() {
+    let mut bench = heir(&journal(true), true);
+    bench.hear("client", Message::Open(open(1, 2)));
+    assert_eq!(
+        bench.said(),
+        [] as [&str; 0],
+        "rule O3: nothing is leased, and nobody is told anything"
+    );
+    bench.hear("control", Message::Register(register(0, None)));
+    bench.register("slot", 1, Some(key(1)));
+    let said = bench.said();
+    assert!(said.iter().any(|said| said.starts_with("LEASE")), "{said:?}");
+}
+
+#[test]
+fn a_hit_that_has_ended_is_answered_with_its_list() {
+    let mut bench = heir(&journal(true), true);
+    assert_eq!(closed_of(&mut bench, 2), Some((ClosedReason::Done, 5, 5)));
+}
+
+#[test]
+fn a_hit_of_a_dead_worker_ran_without_an_answer() {
+    let mut bench = heir(&journal(false), true);
+    assert_eq!(closed_of(&mut bench, 1), Some((ClosedReason::WorkerDied, 3, 2)));
+    // One that dies after the journals were read.
+    let mut bench = heir(&journal(true), true);
+    let dead = journal(false);
+    let who = (WorkerId(1), Incarnation(1));
+    bench
+        .machine
+        .on_worker_died(bench.now, who, Some(&dead), &mut bench.out);
+    assert_eq!(closed_of(&mut bench, 1), Some((ClosedReason::WorkerDied, 3, 2)));
+}
+
+#[test]
+fn a_hit_that_no_journal_names_never_ran_unless_somebody_may_have_forgotten_it() {
+    let mut idle = journal(true);
+    idle.slots[0].running = None;
+    let mut known = heir(&idle, true);
+    known.hear("control", Message::Register(register(0, None)));
+    known.register("slot", 2, None);
+    known.said();
+    known.hear("client", Message::Open(open(1, 2)));
+    assert_eq!(known.said(), ["LEASE to slot"], "rule O4: at once");
+
+    let mut overwritten = journal(true);
+    overwritten.slots[0].overwritten_until = Moment::from_micros(500_000);
+    let mut bench = heir(&overwritten, true);
+    assert_eq!(
+        closed_of(&mut bench, 7).map(|(reason, ..)| reason),
+        Some(ClosedReason::Unknown)
+    );
+
+    let mut wiped = heir(&journal(true), true);
+    wiped.machine.know_nothing_before(wiped.now);
+    assert_eq!(
+        closed_of(&mut wiped, 7).map(|(reason, ..)| reason),
+        Some(ClosedReason::Unknown)
+    );
+
+    let mut without = heir(&journal(true), false);
+    assert_eq!(closed_of(&mut without, 7), None, "rule O7: another's slot may yet come");
+    without.pass(INTERVAL * 4);
+    without.out.clear();
+    assert_eq!(
+        closed_of(&mut without, 7).map(|(reason, ..)| reason),
+        Some(ClosedReason::Unknown)
+    );
 }

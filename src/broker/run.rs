@@ -179,6 +179,9 @@ impl Loop {
             self.bury(dead.worker);
         }
         self.prune();
+        if let Some(age) = self.dir.age() {
+            self.machine.know_nothing_before(clock::now().before(age));
+        }
         self.machine
             .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
         self.perform()
@@ -254,6 +257,16 @@ impl Loop {
         })
     }
 
+    /// A worker's number has passed to another process before the end of the first one was seen.
+    fn notice_successor(&mut self, message: &Message) {
+        let Message::Register(said) = message else { return };
+        let id = said.slot.worker;
+        let before = self.machine.incarnation_of(id);
+        if let Some(incarnation) = before.filter(|known| *known != said.incarnation) {
+            self.worker_died(id, incarnation);
+        }
+    }
+
     /// Takes old journals away, and notes in those of the dead when they were found so.
     fn prune(&mut self) {
         let now = clock::now();
@@ -293,7 +306,10 @@ impl Loop {
                 }
             }
             Ok(_) => match Message::decode(&frames.header, frames.body) {
-                Ok(message) => self.machine.on_message(now, from, message, &mut self.actions),
+                Ok(message) => {
+                    self.notice_successor(&message);
+                    self.machine.on_message(now, from, message, &mut self.actions);
+                }
                 Err(error) => debug!(?from, %error, "dropped what is no message"),
             },
             Err(error) => debug!(?from, %error, "dropped what is no message"),

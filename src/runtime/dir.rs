@@ -5,6 +5,7 @@ use std::fs::DirBuilder;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, mkdirat, openat, statat};
 use rustix::io::Errno;
@@ -19,6 +20,9 @@ const SOCKET_NAME_LONGEST: &str = "members/w99999.99999";
 
 /// Longest path of the directory: a slash and the longest name come after it.
 const DIR_BYTES_MAX: usize = SOCKET_PATH_BYTES_MAX - 1 - SOCKET_NAME_LONGEST.len();
+
+/// Random bytes, written when the directory is made.
+const ID: &str = "dir.id";
 
 const BROKER_SOCKET: &str = "broker.sock";
 
@@ -222,6 +226,15 @@ impl RuntimeDir {
             .map_err(|_| RuntimeError::Damaged { path: BOOT_ID.into() })
     }
 
+    /// How long ago it was made, or made anew after it was wiped; nothing if that cannot be told.
+    pub fn age(&self) -> Option<Duration> {
+        // Its id is written once, with it.
+        let made = std::fs::metadata(self.path.join(ID))
+            .and_then(|found| found.modified())
+            .ok()?;
+        made.elapsed().ok()
+    }
+
     /// Name, below the directory, of the word that holds the highest term of this host (rule O3).
     pub const fn term_word(&self) -> &'static str {
         super::lock::TERM
@@ -233,15 +246,14 @@ impl RuntimeDir {
     /// # Errors
     /// [`RuntimeError::Damaged`], [`RuntimeError::Io`].
     pub fn id(&self) -> Result<DirId, RuntimeError> {
-        const NAME: &str = "dir.id";
-        let path = self.path.join(NAME);
+        let path = self.path.join(ID);
         let boot = self.boot()?;
-        let read = || files::read(&self.fd, NAME).map_err(RuntimeError::io("read", &path));
+        let read = || files::read(&self.fd, ID).map_err(RuntimeError::io("read", &path));
         let stored = if let Some(stored) = read()? {
             stored
         } else {
             files::random::<16>()
-                .and_then(|random| files::create_once(&self.fd, NAME, &random))
+                .and_then(|random| files::create_once(&self.fd, ID, &random))
                 .map_err(RuntimeError::io("write", &path))?;
             // Of several that make it at once, one wins.
             read()?.unwrap_or_default()
