@@ -653,12 +653,15 @@ fn a_hit_that_no_journal_names_never_ran_unless_somebody_may_have_forgotten_it()
         Some(ClosedReason::Unknown)
     );
 
-    let mut without = heir(&journal(true), false);
+    let mut without = heir(&idle, false);
     assert_eq!(closed_of(&mut without, 7), None, "rule O7: another's slot may yet come");
     without.pass(INTERVAL * 4);
     without.out.clear();
-    assert_eq!(
-        closed_of(&mut without, 7).map(|(reason, ..)| reason),
-        Some(ClosedReason::Unknown)
-    );
+    // Its first OPEN left before this broker began.
+    let old = Open {
+        age_ms: 4_500,
+        ..open(1, 3)
+    };
+    without.hear("client", Message::Open(old));
+    assert_eq!(without.said(), ["CLOSED (Unknown) to client"]);
 }
