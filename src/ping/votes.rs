@@ -67,12 +67,16 @@ pub(super) fn run(
         members.insert(seen.id, member);
     }
     let until = clock::now() + wait;
-    while members.values().any(|member| member.answer.is_none()) && clock::now() < until {
+    loop {
         if stop.stage() > 0 {
             return Ok(Exit::of_signal(stop.signal()));
         }
         for member in members.values_mut() {
             ask(member)?;
+        }
+        let heard = members.values().all(|member| member.answer.is_some());
+        if heard || clock::now() >= until {
+            break;
         }
         self::wait(&members, until, &waker)?;
     }

@@ -160,7 +160,11 @@ fn a_pipeline_of_a_killed_worker_is_not_left_behind() {
 #[test]
 fn votes_can_be_looked_at() {
     let host = elected(3, "cat");
-    let shown = host.zhit(&["ping", "--vote"]).run().code(0);
+    let shown = host
+        .zhit(&["ping", "--vote", "--wait", "1m"])
+        .run()
+        .code(0)
+        .within(SECOND);
     assert!(
         shown.text().contains("0 of 3 would vote hung, 2 needed"),
         "{}",
