@@ -239,6 +239,9 @@ impl World {
                 }
                 // A sleep is no excuse towards the user: his ttl and deadline passed (rules A3, O5).
                 Some(Outcome::Lost(Lost::Unconfirmed) | Outcome::Deadline) if self.plan.sleeps => false,
+                // Brokers that die one after the other can keep a reply from its client for longer than the deadline that
+                // its user chose. That deadline ends the wait, and is no loss (rule A2).
+                Some(Outcome::Deadline) if !self.plan.broker_deaths.is_empty() => false,
                 // Brokers that died so fast that it found none within its ttl.
                 Some(Outcome::Lost(Lost::Unconfirmed)) if !self.plan.broker_deaths.is_empty() => {
                     client.ended_at.since(client.plan.starts_at) < client.plan.ttl
