@@ -96,7 +96,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "ZHIT_LOG",
-        "how much broker and worker log to stderr: error, warn, info (the default), debug or trace, or a filter such as info,zhit::worker=debug",
+        "how much broker and worker log, to stderr, or to broker.log if a worker started the broker: error, warn, info (the default), debug or trace, or a filter such as info,zhit::worker=debug",
     ),
     ("TMPDIR", "where client --local makes its directory, instead of /tmp"),
     ("NO_COLOR", "if set and not empty, nothing is coloured"),
@@ -120,8 +120,16 @@ pub const FILES: &[(&str, &str)] = &[
     ),
     ("/tmp/zhit-UID/CLUSTER/HOST/", "lock, record and sockets of one host"),
     (
+        "/tmp/zhit-UID/CLUSTER/HOST/broker.log",
+        "what a broker logs that a worker started; broker.log.1: what it logged before that",
+    ),
+    (
+        "/tmp/zhit-UID/CLUSTER/HOST/broker.trail",
+        "the last verdict on a broker that hung: why it was killed, or not",
+    ),
+    (
         "/tmp/zhit-UID/CLUSTER/HOST/members/",
-        "one lock for each worker that is there",
+        "for each worker that is there a lock; its journal, which outlives it",
     ),
     (
         "/tmp/zhit-UID/CLUSTER/HOST/scratch/",
