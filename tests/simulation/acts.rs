@@ -404,6 +404,7 @@ impl World {
             return Ok(());
         }
         self.broker.life += 1;
+        self.broker.starts.push(self.now);
         self.broker.machine = Some(self.new_broker());
         let journals: Vec<_> = self.workers.iter().filter_map(WorkerNode::read_journal).collect();
         let complete = self

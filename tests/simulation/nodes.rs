@@ -32,6 +32,8 @@ pub(crate) struct BrokerNode {
     pub(crate) machine: Option<broker::machine::Machine>,
     /// Counts brokers; messages to an earlier one are lost.
     pub(crate) life: u32,
+    /// When each of them started.
+    pub(crate) starts: Vec<Moment>,
     pub(crate) alarm: Alarm,
     /// Worker processes that it watches.
     pub(crate) watched: Vec<(WorkerId, Incarnation, u32)>,

@@ -209,6 +209,38 @@ impl World {
         }
     }
 
+    /// Whether a client has ended without what it was promised, in a seed that is kind to it.
+    fn is_lost(&self, client: &ClientNode) -> bool {
+        let plan = &self.plan;
+        let brokers_die = !plan.broker_deaths.is_empty();
+        match &client.outcome {
+            // Without journals nobody knows what a broker that died had leased before its client was told so.
+            Some(Outcome::Lost(Lost::Closed(ClosedReason::Unknown, _))) if !client.was_served => {
+                !brokers_die || plan.has_journals()
+            }
+            // A sleep is no excuse towards the user: his ttl and deadline passed (rules A3, O5).
+            Some(Outcome::Lost(Lost::Unconfirmed) | Outcome::Deadline) if plan.sleeps => false,
+            // Brokers that die one after the other can keep a reply from its client for longer than the deadline that
+            // its user chose. That deadline ends the wait, and is no loss (rule A2).
+            Some(Outcome::Deadline) if brokers_die => false,
+            // Brokers that died so fast that it found none within its ttl, or none that knew enough to confirm.
+            Some(Outcome::Lost(Lost::Unconfirmed)) if brokers_die => {
+                let within_ttl = client.ended_at.since(client.plan.starts_at) < client.plan.ttl;
+                within_ttl && !self.nobody_knew(client.ended_at)
+            }
+            Some(Outcome::Lost(_) | Outcome::Deadline) => true,
+            Some(Outcome::NoBroker) => !brokers_die,
+            _ => false,
+        }
+    }
+
+    /// Without journals a broker confirms nothing for the first liveness: slots may not have registered (rule O6).
+    fn nobody_knew(&self, at: Moment) -> bool {
+        let starts = self.broker.starts.iter().rev();
+        let last = starts.copied().find(|start| *start < at).unwrap_or(Moment::ZERO);
+        !self.plan.has_journals() && at.since(last) < INTERVAL * LIVENESS
+    }
+
     pub(crate) fn push(&mut self, at: Moment, event: Event) {
         self.made += 1;
         self.heap.push(Reverse(Entry(at, self.made, event)));
@@ -232,24 +264,7 @@ impl World {
         }
         for client in &self.clients {
             client.check(&self.books)?;
-            let lost = match client.outcome {
-                // Without journals nobody knows what a broker that died had leased before its client was told so.
-                Some(Outcome::Lost(Lost::Closed(ClosedReason::Unknown, _))) if !client.was_served => {
-                    self.plan.broker_deaths.is_empty() || self.plan.has_journals()
-                }
-                // A sleep is no excuse towards the user: his ttl and deadline passed (rules A3, O5).
-                Some(Outcome::Lost(Lost::Unconfirmed) | Outcome::Deadline) if self.plan.sleeps => false,
-                // Brokers that die one after the other can keep a reply from its client for longer than the deadline that
-                // its user chose. That deadline ends the wait, and is no loss (rule A2).
-                Some(Outcome::Deadline) if !self.plan.broker_deaths.is_empty() => false,
-                // Brokers that died so fast that it found none within its ttl.
-                Some(Outcome::Lost(Lost::Unconfirmed)) if !self.plan.broker_deaths.is_empty() => {
-                    client.ended_at.since(client.plan.starts_at) < client.plan.ttl
-                }
-                Some(Outcome::Lost(_) | Outcome::Deadline) => true,
-                Some(Outcome::NoBroker) => self.plan.broker_deaths.is_empty(),
-                _ => false,
-            };
+            let lost = self.is_lost(client);
             hold(
                 !lost || !self.plan.is_kind_to(client.index),
                 "no Hit is lost without a cause",
