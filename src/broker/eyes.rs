@@ -1,4 +1,4 @@
-//! What a broker sees of its workers without asking them: their loop counters.
+//! What a broker sees of its workers without asking them: their loop counters, and which of their handlers are stopped.
 
 use std::collections::HashMap;
 
@@ -14,9 +14,17 @@ pub(super) struct Eyes {
     views: HashMap<WorkerId, (Incarnation, CountersView)>,
 }
 
+/// What is seen of a worker.
+pub(super) struct Seen {
+    /// The counter of its control thread, then those of its slots.
+    pub(super) counts: Vec<u64>,
+    /// Its slots, from 1, whose handlers are stopped (rule A2 b).
+    pub(super) stopped: Vec<u32>,
+}
+
 impl Eyes {
-    /// The counters of a worker: its control thread's, then those of its slots; `None` if they cannot be seen.
-    pub(super) fn counts(&mut self, dir: &RuntimeDir, id: WorkerId, incarnation: Incarnation) -> Option<Vec<u64>> {
+    /// A look at a worker; `None` if it cannot be seen.
+    pub(super) fn look(&mut self, dir: &RuntimeDir, id: WorkerId, incarnation: Incarnation) -> Option<Seen> {
         let known = self.views.get(&id).is_some_and(|(known, _)| *known == incarnation);
         if !known {
             let view = CountersView::open(dir, &dir.member_beat(id))
@@ -25,7 +33,13 @@ impl Eyes {
             self.views.insert(id, (incarnation, view));
         }
         let (_, view) = self.views.get(&id)?;
-        Some((0..view.count()).filter_map(|index| view.get(index)).collect())
+        Some(Seen {
+            counts: (0..view.count()).filter_map(|index| view.get(index)).collect(),
+            stopped: (1..view.count())
+                .filter(|index| view.is_stopped(*index))
+                .map(|index| index as u32)
+                .collect(),
+        })
     }
 
     /// A worker has gone.

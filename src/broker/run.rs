@@ -232,7 +232,7 @@ impl Loop {
         self.wait(stop)
     }
 
-    /// Looks at the loops of all workers, each half interval.
+    /// Looks at the loops and handlers of all workers, each half interval.
     fn look_around(&mut self) {
         let now = clock::now();
         if now < self.look_at {
@@ -243,8 +243,9 @@ impl Loop {
             self.prune();
         }
         for (id, incarnation) in self.machine.workers().collect::<Vec<_>>() {
-            if let Some(counts) = self.eyes.counts(&self.dir, id, incarnation) {
-                self.machine.on_beats(now, id, &counts);
+            if let Some(seen) = self.eyes.look(&self.dir, id, incarnation) {
+                self.machine.on_beats(now, id, &seen.counts);
+                self.machine.on_stopped(id, &seen.stopped);
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Loop counters (rule A1): each turn of a loop bumps one, and whoever watches it tells a loop that stands still from
 //! one that is late.
 //!
-//! The file is an array of 64-bit numbers in native order, one a loop. It is written by the one process that made it
+//! The file is an array of 64-bit numbers in native order: a counter for each loop, then a mark for each, which says
+//! what its loop sees of the handler that it runs (rule A2 b). It is written by the one process that made it
 //! and read by any number of others; each process finds it in a directory that only its owner may write to.
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, statat, unlinkat};
 use rustix::mm::ProtFlags;
@@ -16,6 +17,9 @@ use super::map::{Map, WORD_BYTES, reserve};
 
 /// Most counters of one file: a control thread and more slots than a process can have threads.
 const COUNTERS_MAX: usize = 1 << 16;
+
+/// A loop has its counter and its mark.
+const WORDS_PER_LOOP: usize = 2;
 
 /// The counters of this process: made by it, bumped by any of its threads, gone when this is dropped.
 pub struct Counters {
@@ -47,13 +51,14 @@ impl Counters {
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&dir, &new, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make", name))?;
-        let made = reserve(&file, count).and_then(|()| renameat(&dir, &new, &dir, name));
+        let made = reserve(&file, count * WORDS_PER_LOOP).and_then(|()| renameat(&dir, &new, &dir, name));
         if let Err(errno) = made {
             // The next who makes counters of this name tries again.
             let _ = unlinkat(&dir, &new, AtFlags::empty());
             return Err(failed("make", name)(errno));
         }
-        let map = Map::new(&file, count, ProtFlags::READ | ProtFlags::WRITE).map_err(failed("map", name))?;
+        let words = count * WORDS_PER_LOOP;
+        let map = Map::new(&file, words, ProtFlags::READ | ProtFlags::WRITE).map_err(failed("map", name))?;
         Ok(Self {
             map,
             dir,
@@ -68,7 +73,16 @@ impl Counters {
     /// For an index beyond the counters.
     pub fn bump(&self, index: usize) {
         // Nothing is read on the strength of a counter, so it orders nothing.
-        self.map.words()[index].fetch_add(1, Ordering::Relaxed);
+        self.counters()[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says whether the handler that loop `index` runs is stopped, as by SIGSTOP.
+    ///
+    /// # Panics
+    /// For an index beyond the counters.
+    pub fn mark_stopped(&self, index: usize, stopped: bool) {
+        let (_, marks) = halves(&self.map);
+        marks[index].store(stopped.into(), Ordering::Relaxed);
     }
 
     /// How many turns loop `index` has made.
@@ -76,7 +90,11 @@ impl Counters {
     /// # Panics
     /// For an index beyond the counters.
     pub fn get(&self, index: usize) -> u64 {
-        self.map.words()[index].load(Ordering::Relaxed)
+        self.counters()[index].load(Ordering::Relaxed)
+    }
+
+    fn counters(&self) -> &[AtomicU64] {
+        halves(&self.map).0
     }
 }
 
@@ -109,41 +127,54 @@ impl CountersView {
             Err(errno) => return Err(failed("open", name)(errno)),
         };
         let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
-        let count = usize::try_from(bytes).unwrap_or(usize::MAX) / WORD_BYTES;
-        if !(1..=COUNTERS_MAX).contains(&count) || bytes % WORD_BYTES as u64 != 0 {
+        let loop_bytes = WORDS_PER_LOOP * WORD_BYTES;
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX) / loop_bytes;
+        if !(1..=COUNTERS_MAX).contains(&count) || bytes % loop_bytes as u64 != 0 {
             return Err(MappedError::NoCounters {
                 name: name.to_owned(),
                 bytes,
             });
         }
-        Map::new(&file, count, ProtFlags::READ)
+        Map::new(&file, count * WORDS_PER_LOOP, ProtFlags::READ)
             .map(|map| Some(Self(map)))
             .map_err(failed("map", name))
     }
 
     /// How many counters there are.
     pub fn count(&self) -> usize {
-        self.0.count()
+        self.0.count() / WORDS_PER_LOOP
     }
 
     /// How many turns loop `index` has made; `None` beyond the counters, whose number the other process chose.
     pub fn get(&self, index: usize) -> Option<u64> {
-        self.0.words().get(index).map(|counter| counter.load(Ordering::Relaxed))
+        let (counters, _) = halves(&self.0);
+        counters.get(index).map(|counter| counter.load(Ordering::Relaxed))
     }
+
+    /// Whether the handler that loop `index` runs is stopped, as far as that loop has seen.
+    pub fn is_stopped(&self, index: usize) -> bool {
+        let (_, marks) = halves(&self.0);
+        marks.get(index).is_some_and(|mark| mark.load(Ordering::Relaxed) != 0)
+    }
+}
+
+/// The counters of a file, and its marks.
+fn halves(map: &Map) -> (&[AtomicU64], &[AtomicU64]) {
+    map.words().split_at(map.count() / WORDS_PER_LOOP)
 }
 
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counters")
             .field("name", &self.name)
-            .field("count", &self.map.count())
+            .field("count", &self.counters().len())
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for CountersView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CountersView").field(&self.0.count()).finish()
+        f.debug_tuple("CountersView").field(&self.count()).finish()
     }
 }
 
@@ -188,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn marks_stand_beside_the_counters() {
+        let (_dir, fd) = dir();
+        let counters = Counters::create(&fd, "beat", 2).unwrap();
+        let view = CountersView::open(&fd, "beat").unwrap().unwrap();
+        counters.mark_stopped(1, true);
+        assert_eq!([0, 1, 2].map(|index| view.is_stopped(index)), [false, true, false]);
+        assert_eq!((view.get(0), view.get(1)), (Some(0), Some(0)), "no counter has moved");
+        counters.mark_stopped(1, false);
+        assert!(!view.is_stopped(1));
+    }
+
+    #[test]
     fn threads_bump_their_own() {
         let (_dir, fd) = dir();
         let counters = Counters::create(&fd, "beat", 4).unwrap();
@@ -218,7 +261,7 @@ mod tests {
     #[test]
     fn files_without_counters_are_refused() {
         let (dir, fd) = dir();
-        for bytes in [0, 7, 9] {
+        for bytes in [0, 7, 8, 9, 24] {
             fs::write(dir.path().join("beat"), vec![0; bytes]).unwrap();
             assert!(
                 matches!(CountersView::open(&fd, "beat"), Err(MappedError::NoCounters { .. })),

@@ -150,7 +150,10 @@ impl SlotLoop {
         let now = clock::now();
         if let Some(running) = self.running.as_ref().filter(|_| self.look_at <= now) {
             self.look_at = now + self.common.interval / 2;
-            self.machine.on_handler_state(running.state() == WorkState::Stopped);
+            let stopped = running.state() == WorkState::Stopped;
+            self.machine.on_handler_state(stopped);
+            // The broker sees it there, and says so to whoever asks.
+            self.common.counters.mark_stopped(self.id().number as usize, stopped);
         }
     }
 
@@ -303,6 +306,7 @@ impl SlotLoop {
                 }
                 Output::Ended { status, note } => {
                     self.running = None;
+                    self.common.counters.mark_stopped(self.machine.id().number as usize, false);
                     self.machine
                         .on_handler_ended(clock::now(), status, &note, &mut self.actions);
                 }

@@ -29,10 +29,18 @@ fn a_stopped_handler_is_told_of_and_waited_for() {
     let handler = host.wait_for_file("started");
     signal(&handler, Signal::STOP);
     client.wait_for_stderr("the handler on alpha/w1/1 is stopped");
+    // Rule A2 (b): it counts as hung for whoever looks.
+    host.wait_for("the hung slot", |pong| {
+        pong.workers.iter().any(|worker| worker.hung == 1)
+    });
+    let shown = host.zhit(&["ping"]).run().code(3);
+    assert!(shown.text().contains("1 slot hung"), "{}", shown.text());
     host.make_file("go");
     assert!(client.is_running(), "it waits");
     signal(&handler, Signal::CONT);
     client.wait().code(0).wrote("x\n");
+    host.wait_for("nobody hung", |pong| pong.workers.iter().all(|worker| worker.hung == 0));
+    host.zhit(&["ping"]).run().code(0);
     host.stop();
 }
 
