@@ -133,6 +133,9 @@ struct BrokerArgs {
     /// Started by a worker
     #[arg(long, hide = true, conflicts_with = "takeover")]
     elected: bool,
+    /// The highest term that the worker has heard of
+    #[arg(long, hide = true, value_name = "TERM", default_value_t = 0, requires = "elected")]
+    heard: u64,
     /// On SIGTERM, let running Hits finish for this long, if no worker is there that would elect the next broker
     #[arg(long, value_name = "D", default_value_t = Span(limits::GRACE), value_parser = span_or_zero)]
     grace: Span,

@@ -10,6 +10,7 @@ use crate::client;
 use crate::exit::Exit;
 use crate::net::Context;
 use crate::options::{BrokerOptions, ClientOptions, Handler, Office, Takeover, WorkerOptions};
+use crate::protocol::Term;
 use crate::roles::Failure;
 use crate::runtime::{self, RuntimeDir};
 use crate::signals::{self, Stop};
@@ -75,6 +76,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         office: Office::Dedicated(Takeover::Refuse),
         place: options.place.clone(),
         timing: options.timing,
+        heard: Term(0),
         grace: Duration::ZERO,
     };
     let worker_options = WorkerOptions {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::builtin::Builtin;
-use crate::protocol::limits;
+use crate::protocol::{Term, limits};
 
 /// Most slots of one worker: each is a thread with sockets of its own.
 pub const SLOTS_MAX: u32 = 1024;
@@ -145,6 +145,8 @@ pub struct BrokerOptions {
     pub place: Place,
     /// Its heartbeats.
     pub timing: Timing,
+    /// The highest term of this host that whoever started it has heard of (rule E2); zero: none.
+    pub heard: Term,
     /// What running Hits are granted when it is asked to leave and no member would elect the next one; zero: nothing.
     pub grace: Duration,
 }

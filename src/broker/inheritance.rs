@@ -2,9 +2,10 @@
 //! (rule O4). Part of the broker's pure machine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::election::journal::{EndedHit, RunningHit, WorkerJournal};
-use crate::protocol::ids::{Attach, HitKey, Incarnation, SlotId, WorkerId};
+use crate::protocol::ids::{HitKey, Incarnation, SlotId, WorkerId};
 use crate::protocol::limits::TTL;
 use crate::protocol::message::ClosedReason;
 use crate::protocol::mutation::{Rule, broken};
@@ -17,9 +18,17 @@ use super::waiting::{End, Past};
 /// fall, and for nothing else (rule O3).
 #[derive(Debug, Default)]
 pub(super) struct Inheritance {
-    held: BTreeMap<HitKey, (SlotId, Incarnation)>,
+    held: BTreeMap<HitKey, Held>,
     /// Every member keeps a journal: a key that none of them names never ran.
     pub(super) complete: bool,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    slot: SlotId,
+    incarnation: Incarnation,
+    ttl: Duration,
 }
 
 impl Inheritance {
@@ -27,26 +36,12 @@ impl Inheritance {
         self.held.contains_key(&hit)
     }
 
-    /// A slot has come itself, and says what it serves.
-    fn take(&mut self, slot: SlotId) -> Vec<HitKey> {
-        let of_slot = self.held.iter().filter(|(_, (held, _))| *held == slot);
-        let keys: Vec<HitKey> = of_slot.map(|(key, _)| *key).collect();
-        for key in &keys {
-            self.held.remove(key);
-        }
-        keys
-    }
-
-    fn of_worker(&mut self, id: WorkerId, incarnation: Incarnation) -> Vec<HitKey> {
-        let theirs = |(slot, held): &(SlotId, Incarnation)| slot.worker == id && *held == incarnation;
-        let keys: Vec<HitKey> = self
-            .held
-            .iter()
-            .filter(|(_, held)| theirs(held))
-            .map(|(key, _)| *key)
-            .collect();
+    /// Takes out those that `theirs` names, each with its ttl.
+    fn take(&mut self, theirs: impl Fn(&Held) -> bool) -> Vec<(HitKey, Duration)> {
+        let found = self.held.iter().filter(|(_, held)| theirs(held));
+        let found = found.map(|(key, held)| (*key, held.ttl)).collect();
         self.held.retain(|_, held| !theirs(held));
-        keys
+        found
     }
 }
 
@@ -65,14 +60,20 @@ impl Machine {
                     worker: journal.worker,
                     number: slot.slot,
                 };
-                self.inheritance.held.insert(hit.key, (id, journal.incarnation));
+                let held = Held {
+                    slot: id,
+                    incarnation: journal.incarnation,
+                    ttl: hit.ttl,
+                };
+                self.inheritance.held.insert(hit.key, held);
             }
             // One that has died since then is noticed as this begins.
             out.push(Action::Watch(journal.worker, journal.incarnation, journal.pid));
         }
     }
 
-    /// The host's directory was made then, and knows nothing of what ran before (rule O5): it may have been wiped.
+    /// Nothing is known of what ran before then: the host's directory was made later, and may have been wiped (rule O5), or
+    /// workers without a journal served until then (rule O7).
     pub fn know_nothing_before(&mut self, made_at: Moment) {
         self.memory.forget_until(made_at);
     }
@@ -82,33 +83,36 @@ impl Machine {
         for slot in &journal.slots {
             self.memory.forget_until(slot.overwritten_until);
             for hit in &slot.ended {
-                let until = hit.ended_at + TTL * 2;
-                if until > now {
-                    self.memory.insert_new(until, hit.key, Past::Ended(End::from(hit)));
+                let ttl = hit.ttl.max(TTL);
+                if hit.ended_at + ttl * 2 > now {
+                    let past = Past::Ended(End::from(hit));
+                    self.memory.insert_new(hit.ended_at, ttl, hit.key, past);
                 }
             }
             if let (Some(hit), false) = (&slot.running, journal.alive) {
                 let end = End::of(died(journal), hit);
-                self.memory
-                    .insert(now + hit.ttl.max(TTL) * 2, hit.key, Past::Ended(end));
+                self.memory.insert(now, hit.ttl.max(TTL), hit.key, Past::Ended(end));
             }
         }
     }
 
     /// A slot has registered: what it held when the journals were read it holds still, as it says itself, or has ended
-    /// meanwhile, as its journal says by now.
-    pub(super) fn slot_has_come(&mut self, slot: SlotId, serves: Option<HitKey>, out: &mut Vec<Action>) {
-        let held = self.inheritance.take(slot);
-        if held.iter().any(|key| serves != Some(*key)) {
+    /// meanwhile, as its journal says by now. Returns the ttl of what it serves; the usual one if that is not known.
+    pub(super) fn slot_has_come(&mut self, slot: SlotId, serves: Option<HitKey>, out: &mut Vec<Action>) -> Duration {
+        let held = self.inheritance.take(|held| held.slot == slot);
+        if held.iter().any(|(key, _)| serves != Some(*key)) {
             out.push(Action::Consult(slot.worker));
         }
+        let serving = held.iter().find(|(key, _)| serves == Some(*key));
+        serving.map_or(TTL, |(_, ttl)| (*ttl).max(TTL))
     }
 
     /// A worker that may never have registered here has ended; its journal says what became of its Hits.
     pub(super) fn heir_of(&mut self, now: Moment, id: WorkerId, incarnation: Incarnation) {
-        for key in self.inheritance.of_worker(id, incarnation) {
+        let theirs = |held: &Held| held.slot.worker == id && held.incarnation == incarnation;
+        for (key, ttl) in self.inheritance.take(theirs) {
             let unknown = End::unknown(ClosedReason::WorkerDied);
-            self.memory.insert_new(now + TTL * 2, key, Past::Ended(unknown));
+            self.memory.insert_new(now, ttl.max(TTL), key, Past::Ended(unknown));
         }
     }
 
@@ -138,7 +142,7 @@ impl End {
             reason,
             started: hit.started,
             answered: hit.answered,
-            attach: Attach(0),
+            attach: hit.attach,
         }
     }
 }
@@ -149,7 +153,7 @@ impl From<&EndedHit> for End {
             reason: hit.reason,
             started: hit.started,
             answered: hit.answered,
-            attach: Attach(0),
+            attach: hit.attach,
         }
     }
 }

@@ -98,6 +98,9 @@ impl Machine {
                 ..Leased::found(now, slot, ttl)
             },
         );
+        if !self.registry.keeps_journal(slot) {
+            out.push(Action::LeasesUnjournalled);
+        }
         out.push(Action::Send(slot, self.lease_message(open)));
     }
 
@@ -119,6 +122,8 @@ impl Machine {
         // It is never started anew once a slot has served it.
         open.resume |= leased.served;
         leased.asked_at = now;
+        // A Hit that was found here has the ttl that its client says, for as long as its key counts (rule O4).
+        leased.ttl = leased.ttl.max(Duration::from_millis(u64::from(open.ttl_ms)));
         if leased.wish.is_some() {
             leased.wish = Some(Wish::new(now, from, &open));
         }
@@ -164,7 +169,7 @@ impl Machine {
             _ => attempt,
         };
         // An OPEN of this attempt that is still on its way comes too late.
-        self.memory.insert(now + ttl * 2, hit, Past::Withdrawn(newest));
+        self.memory.insert(now, ttl, hit, Past::Withdrawn(newest));
         out.push(Action::Send(from, Message::Withdrawn { hit, attempt }));
     }
 
@@ -239,7 +244,7 @@ impl Machine {
     ) {
         let Some(leased) = self.leases.remove(&hit) else { return };
         self.memory
-            .insert(now + leased.ttl * 2, hit, Past::Ended(End::unknown(reason)));
+            .insert(now, leased.ttl, hit, Past::Ended(End::unknown(reason)));
         if let Some(other) = serving {
             return self.registry.occupy(leased.slot, other);
         }

@@ -55,6 +55,8 @@ pub enum Action {
     Unwatch(WorkerId),
     /// Read this worker's journal: [`Machine::on_journal`].
     Consult(WorkerId),
+    /// Note, for the brokers that follow, that a Hit is leased now to a worker that keeps no journal (rule O7).
+    LeasesUnjournalled,
     /// Leave the office to this process (rule E3).
     Yield(Yield),
 }
@@ -137,7 +139,11 @@ impl Machine {
             } else if self.memory.get(head.hit).is_none() {
                 // It was leased by a predecessor: a repetition of its OPEN is not to be leased here.
                 self.memory
-                    .insert(now + TTL * 2, head.hit, Past::Ended(End::unknown(ClosedReason::Done)));
+                    .insert(now, TTL, head.hit, Past::Ended(End::unknown(ClosedReason::Done)));
+                if !self.registry.keeps_journal(from) {
+                    // Its ttl may be longer than that, and nobody knows it.
+                    self.memory.forget_until(now);
+                }
             }
             self.free_slot(now, from, head.hit, out);
             out.push(Action::Send(from, Message::Released { hit: head.hit }));

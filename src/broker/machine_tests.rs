@@ -1,6 +1,7 @@
 use super::*;
 use crate::election::journal::{EndedHit, RunningHit, SlotJournal};
 use crate::protocol::ids::{Attach, Attempt, SlotId};
+use crate::protocol::limits::ENDED_KEYS_MAX;
 use crate::protocol::message::{AckPoint, DeclineReason, Declined, Goodbye, Heartbeat, Open, Packet, Register};
 use crate::protocol::tables::{Table, cell};
 
@@ -111,7 +112,8 @@ impl Bench {
                 Action::Send(_, Message::Registered(_) | Message::Heartbeat(_) | Message::Farewell)
                 | Action::Watch(..)
                 | Action::Unwatch(_)
-                | Action::Consult(_) => {}
+                | Action::Consult(_)
+                | Action::LeasesUnjournalled => {}
                 Action::Send(_, message) if !matches!(message.head().hit, hit if hit == key(1) || hit.is_none()) => {}
                 Action::Yield(wanted) => said.push(format!("*leave to pid {}*", wanted.pid)),
                 Action::Send(to, message) => {
@@ -557,6 +559,7 @@ fn journal(alive: bool) -> WorkerJournal {
                 ttl: TTL,
                 started: 3,
                 answered: 2,
+                attach: Attach(1),
                 group: None,
             }),
             ended: vec![EndedHit {
@@ -565,6 +568,8 @@ fn journal(alive: bool) -> WorkerJournal {
                 answered: 5,
                 reason: ClosedReason::Done,
                 ended_at: now,
+                ttl: TTL,
+                attach: Attach(2),
             }],
             overwritten_until: Moment::ZERO,
         }],
@@ -610,7 +615,89 @@ fn a_hit_that_a_living_worker_runs_is_awaited_and_resumed_by_its_slot() {
 #[test]
 fn a_hit_that_has_ended_is_answered_with_its_list() {
     let mut bench = heir(&journal(true), true);
-    assert_eq!(closed_of(&mut bench, 2), Some((ClosedReason::Done, 5, 5)));
+    bench.hear(
+        "client",
+        Message::Open(Open {
+            attach: Attach(2),
+            ..open(2, 2)
+        }),
+    );
+    let told = |action: &Action| matches!(action, Action::Send(_, Message::Closed(closed)) if (closed.started, closed.answered) == (5, 5));
+    assert!(bench.out.iter().any(told), "{:?}", bench.out);
+    // Rule O8: to whom another client has followed the numbers say nothing.
+    let unknown = Some((ClosedReason::Done, u64::MAX, u64::MAX));
+    assert_eq!(closed_of(&mut heir(&journal(true), true), 2), unknown);
+}
+
+/// Rule O4: a key counts for two of its own ttls, however long those are.
+#[test]
+fn a_hit_of_a_long_ttl_is_remembered_for_two_of_them() {
+    let hour = Duration::from_secs(3600);
+    let mut long = journal(true);
+    long.slots[0].running.as_mut().expect("runs").ttl = hour;
+    long.slots[0].ended[0].ttl = hour;
+    for journal in [
+        long.clone(),
+        WorkerJournal {
+            alive: false,
+            ..long.clone()
+        },
+    ] {
+        let mut bench = heir(&journal, true);
+        // One that runs is found by its slot, and ends.
+        bench.hear("control", Message::Register(register(0, None)));
+        bench.register("slot", 1, journal.alive.then_some(key(1)));
+        bench.route("slot", Command::Closed, 1);
+        bench.pass(hour + hour / 2);
+        bench.said();
+        for hit in [1, 2] {
+            let reason = closed_of(&mut bench, hit).map(|(reason, ..)| reason);
+            assert!(reason.is_some(), "Hit {hit} is leased again, alive: {}", journal.alive);
+        }
+        bench.pass(hour);
+        assert_eq!(bench.machine.held().3, 0, "and then forgotten");
+    }
+}
+
+/// Rule O7: a lease to a worker without a journal is noted before the slot hears of it.
+#[test]
+fn a_lease_that_no_journal_will_name_is_noted_first() {
+    for journal in [false, true] {
+        let mut bench = Bench::new();
+        let with = |number| Register {
+            journal,
+            ..register(number, None)
+        };
+        bench.hear("control", Message::Register(with(0)));
+        bench.hear("slot", Message::Register(with(1)));
+        bench.out.clear();
+        bench.hear("client", Message::Open(open(1, 1)));
+        let at = |wanted: fn(&Action) -> bool| bench.out.iter().position(wanted);
+        let noted = at(|action| *action == Action::LeasesUnjournalled);
+        let leased = at(|action| matches!(action, Action::Send(_, Message::Lease(_)))).expect("leased");
+        assert_eq!(noted.is_some(), !journal);
+        assert!(noted.is_none_or(|noted| noted < leased));
+    }
+}
+
+#[test]
+fn keys_that_are_forgotten_before_their_time_are_known_to_be() {
+    let mut memory = Memory::default();
+    let end = Past::Ended(End::nothing(ClosedReason::Done));
+    let at = |seconds: u64| Moment::from_micros(seconds * 1_000_000);
+    let number = |number: usize| HitKey::from_bytes((number as u128 + 1).to_be_bytes());
+    memory.insert(at(1), TTL, number(0), end);
+    for later in 1..=ENDED_KEYS_MAX {
+        memory.insert(at(1000), TTL, number(later), end);
+    }
+    assert_eq!(
+        memory.forgotten_until(),
+        Moment::ZERO,
+        "the first was over and done with"
+    );
+    memory.insert(at(1001), TTL, number(ENDED_KEYS_MAX + 1), end);
+    assert_eq!(memory.forgotten_until(), at(1000), "one was not");
+    assert_eq!((memory.get(number(0)), memory.get(number(1))), (None, None));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Workers and slots that come, say what they do, and go. Part of the broker's pure machine.
 
+use std::time::Duration;
+
 use crate::election::journal::WorkerJournal;
 use crate::protocol::ids::{Attach, HitKey, Incarnation, Peer, WorkerId};
-use crate::protocol::limits::{REGISTERED_MAX, TTL};
+use crate::protocol::limits::REGISTERED_MAX;
 use crate::protocol::message::{ClosedReason, Disconnect, Goodbye, Heartbeat, Message, Register, Registered};
 use crate::protocol::time::Moment;
 
@@ -50,17 +52,17 @@ impl Machine {
             let leases = self.leases.values_mut().filter(|leased| leased.slot == old);
             leases.for_each(|leased| leased.slot = from);
         }
-        self.slot_has_come(said.slot, said.hit, out);
-        self.on_slot_state(now, from, said, out);
+        let ttl = self.slot_has_come(said.slot, said.hit, out);
+        self.on_slot_state(now, from, said, ttl, out);
     }
 
     /// A slot says which Hit it serves. It knows best, but what it said may have been long under way: where it
     /// contradicts, the slot is asked.
-    fn on_slot_state(&mut self, now: Moment, from: Peer, said: &Register, out: &mut Vec<Action>) {
+    fn on_slot_state(&mut self, now: Moment, from: Peer, said: &Register, ttl: Duration, out: &mut Vec<Action>) {
         let believed = self.registry.slot(from).and_then(|slot| slot.hit);
         match (said.hit, believed) {
             (Some(hit), _) if self.leases.get(&hit).is_none_or(|leased| leased.slot != from) => {
-                self.find_lease(now, from, hit, out);
+                self.find_lease(now, from, (hit, ttl), out);
                 let other = believed.filter(|other| *other != hit);
                 let unasked = |other: &HitKey| self.leases.get(other).is_some_and(|leased| leased.wish.is_none());
                 if let Some(other) = other.filter(unasked) {
@@ -82,15 +84,13 @@ impl Machine {
     }
 
     /// A slot says that it serves a Hit that is not known to be there.
-    fn find_lease(&mut self, now: Moment, from: Peer, hit: HitKey, out: &mut Vec<Action>) {
+    fn find_lease(&mut self, now: Moment, from: Peer, (hit, ttl): (HitKey, Duration), out: &mut Vec<Action>) {
         let known = self.leases.get(&hit);
         if known.is_some_and(|leased| leased.served && leased.wish.is_none()) {
             // Another slot serves it: this one spoke of an earlier time.
             return;
         }
-        // A slot does not say its Hit's ttl; the usual one is long enough to remember the key by.
-        let ttl = self.liveness().max(TTL);
-        let mut found = Leased::found(now, from, ttl);
+        let mut found = Leased::found(now, from, self.liveness().max(ttl));
         if let Some(old) = self.leases.remove(&hit) {
             self.free_slot(now, old.slot, hit, out);
             (found.client, found.candidate, found.attempt) = (old.client, old.candidate, old.attempt);
@@ -195,7 +195,7 @@ impl Machine {
             };
             let attach = leased.client.map_or(Attach(0), |(attach, _)| attach);
             let end = End { attach, ..end };
-            memory.insert(now + leased.ttl * 2, *hit, Past::Ended(end));
+            memory.insert(now, leased.ttl, *hit, Past::Ended(end));
             let parties = leased.parties();
             out.extend(parties.map(|(attach, client)| Action::Send(client, ended(*hit, attach, end, note))));
             false

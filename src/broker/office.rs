@@ -148,6 +148,12 @@ fn wait(dealer: &Dealer, unsent: bool, waker: &Waker) -> Result<(), NetError> {
 /// Kills the holder and takes the lock that falls.
 fn force(dir: &RuntimeDir, record: Option<Record>, stop: &Stop, waker: &Waker) -> Result<BrokerLock, BrokerError> {
     warn!("killing the broker that has the office: {}", describe(record.as_ref()));
+    if let Some(record) = record {
+        // Rule E3: it will not promise the office to anybody itself, and members would be quick to elect the next one.
+        let pid = std::process::id();
+        let reserved = Some(Reservation::of(clock::now(), pid, start_ticks(pid).unwrap_or(0)));
+        Record { reserved, ..record }.write(dir)?;
+    }
     holder::kill(dir)?;
     let until = clock::now() + HANDOVER_MAX;
     loop {

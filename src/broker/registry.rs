@@ -21,6 +21,8 @@ pub(super) struct Worker {
     pub(super) draining: bool,
     /// It elects and judges brokers (rule O7).
     pub(super) votes: bool,
+    /// It keeps a journal (rule O7).
+    journal: bool,
     /// Its loops, as far as they can be seen from here: the control thread's, then those of its slots.
     pub(super) beats: Vec<Beat>,
     /// Slots whose handler is stopped.
@@ -104,6 +106,7 @@ impl Registry {
             heard_at: now,
             draining: false,
             votes: said.votes,
+            journal: said.journal,
             beats: Vec::new(),
             stopped: BTreeSet::new(),
             slots: BTreeMap::new(),
@@ -133,6 +136,12 @@ impl Registry {
             self.controls.remove(&old);
         }
         is_new
+    }
+
+    /// Whether the worker of this slot keeps a journal; one that is not known counts as one that does not.
+    pub(super) fn keeps_journal(&self, slot: Peer) -> bool {
+        let worker = self.slots.get(&slot).and_then(|slot| self.workers.get(&slot.id.worker));
+        worker.is_some_and(|worker| worker.journal)
     }
 
     /// The connection of a slot.

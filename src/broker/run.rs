@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::election::journal::{self, Journals, WorkerJournal};
+use crate::election::journal::{self, Journals, Unjournalled, WorkerJournal};
 use crate::mapped::Counters;
 use crate::net::{Context, Interest, NetError, Poll, Received, Router, Waker};
 use crate::options::Timing;
@@ -58,6 +58,11 @@ impl Watch {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             held: HashMap::new(),
         })
+    }
+
+    /// Whether this process is watched already.
+    fn has(&self, worker: WorkerId, incarnation: Incarnation) -> bool {
+        self.held.get(&worker).is_some_and(|(known, _)| *known == incarnation)
     }
 
     /// Begins to watch; returns whether the process is there to be watched.
@@ -118,6 +123,7 @@ pub(super) struct Loop {
     wanted: Option<Yield>,
     dir: RuntimeDir,
     eyes: Eyes,
+    unjournalled: Unjournalled,
     look_at: Moment,
     prune_at: Moment,
 }
@@ -130,6 +136,7 @@ impl Loop {
         context: &Context,
         dir: RuntimeDir,
         counters: Counters,
+        unjournalled: Unjournalled,
     ) -> Result<Self, LoopError> {
         let mut router = Router::new(context)?;
         router.bind(&dir.broker_socket())?;
@@ -145,6 +152,7 @@ impl Loop {
             wanted: None,
             dir,
             eyes: Eyes::default(),
+            unjournalled,
             look_at: Moment::ZERO,
             prune_at: Moment::ZERO,
         })
@@ -182,6 +190,7 @@ impl Loop {
         if let Some(age) = self.dir.age() {
             self.machine.know_nothing_before(clock::now().before(age));
         }
+        self.machine.know_nothing_before(self.unjournalled.until(clock::now()));
         self.machine
             .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
         self.perform()
@@ -325,6 +334,8 @@ impl Loop {
                     Action::Send(to, message) => {
                         let _ = self.router.send(to, message.encode())?;
                     }
+                    // The journals have told of it before it registered.
+                    Action::Watch(worker, incarnation, _) if self.watch.has(worker, incarnation) => {}
                     Action::Watch(worker, incarnation, pid) => {
                         info!("{worker} (pid {pid}) has joined");
                         if !self.watch.add(worker, incarnation, pid) {
@@ -339,6 +350,7 @@ impl Loop {
                             self.machine.on_journal(clock::now(), &journal);
                         }
                     }
+                    Action::LeasesUnjournalled => self.unjournalled.note(clock::now()),
                     Action::Yield(wanted) => self.wanted = Some(wanted),
                     Action::Unwatch(worker) => {
                         info!("{worker} has gone");

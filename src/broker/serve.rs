@@ -6,13 +6,13 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::election::holder::HolderError;
+use crate::election::journal::Unjournalled;
 use crate::election::kept;
 use crate::election::verdict::Elected;
 use crate::fault::{self, Point};
 use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{BrokerOptions, Office};
-use crate::protocol::ids::Term;
 use crate::protocol::message::Yield;
 use crate::protocol::time::Moment;
 use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
@@ -80,7 +80,7 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
     };
     fault::at(Point::Locked);
     let elected = options.office == Office::Elected;
-    let term = lock.begin_term(dir, Term(0))?;
+    let term = lock.begin_term(dir, options.heard)?;
     let counters = Counters::create(dir, dir.broker_beat(), 1)?;
     let config = Config {
         host: options.place.host.clone(),
@@ -93,7 +93,15 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         patience: options.timing.patience,
         elected,
     };
-    let mut turns = Loop::new(config, options.timing, context, dir.try_clone()?, counters)?;
+    let unjournalled = Unjournalled::open(dir)?;
+    let mut turns = Loop::new(
+        config,
+        options.timing,
+        context,
+        dir.try_clone()?,
+        counters,
+        unjournalled,
+    )?;
     turns.inherit()?;
     Record::of_this_process(term, elected).write(dir)?;
     info!(

@@ -192,7 +192,8 @@ impl End {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     past: HashMap<HitKey, (Past, Moment)>,
-    order: VecDeque<(HitKey, Moment)>,
+    /// Key, when it was over, and until when it counts.
+    order: VecDeque<(HitKey, Moment, Moment)>,
     /// Until then Hits have ended whose keys were forgotten before their time.
     forgotten_until: Moment,
 }
@@ -202,21 +203,24 @@ impl Memory {
         self.past.get(&key).map(|(past, _)| *past)
     }
 
-    pub(super) fn insert(&mut self, until: Moment, key: HitKey, past: Past) {
+    /// A key that was over at `at` counts for two of its ttls (rule O4).
+    pub(super) fn insert(&mut self, at: Moment, ttl: Duration, key: HitKey, past: Past) {
+        let until = at + ttl * 2;
         self.past.insert(key, (past, until));
-        self.order.push_back((key, until));
+        self.order.push_back((key, at, until));
         if self.order.len() > ENDED_KEYS_MAX {
-            // It ended two of the shortest ttls before its time, or earlier.
-            let (_, until) = self.order[0];
-            self.forget_until(until);
+            let (_, oldest_at, oldest_until) = self.order[0];
+            if oldest_until > at {
+                self.forget_until(oldest_at);
+            }
             self.forget_oldest();
         }
     }
 
     /// As [`insert`](Self::insert), unless something is known of the key already.
-    pub(super) fn insert_new(&mut self, until: Moment, key: HitKey, past: Past) {
+    pub(super) fn insert_new(&mut self, at: Moment, ttl: Duration, key: HitKey, past: Past) {
         if !self.past.contains_key(&key) {
-            self.insert(until, key, past);
+            self.insert(at, ttl, key, past);
         }
     }
 
@@ -234,7 +238,7 @@ impl Memory {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((key, until)) = self.order.pop_front() else {
+        let Some((key, _, until)) = self.order.pop_front() else {
             return;
         };
         // A key that was inserted again has a later entry of its own.
@@ -246,7 +250,7 @@ impl Memory {
     /// Forgets what is old enough. Entries stand in the order of their making; ttls differ little, and one that waits
     /// behind a longer one is forgotten a little late.
     pub(super) fn expire(&mut self, now: Moment) {
-        while self.order.front().is_some_and(|(_, until)| *until <= now) {
+        while self.order.front().is_some_and(|(.., until)| *until <= now) {
             self.forget_oldest();
         }
     }

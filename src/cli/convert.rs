@@ -11,6 +11,7 @@ use super::{BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, Tim
 use crate::options::{
     BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place, Takeover, Timing, WorkerOptions,
 };
+use crate::protocol::Term;
 use crate::protocol::ids::is_name;
 
 /// Reads a command line whose first word is the program's name.
@@ -77,6 +78,7 @@ fn broker(place: Place, args: &BrokerArgs) -> Result<BrokerOptions, clap::Error>
         office,
         place,
         timing: timing("broker", &args.timing)?,
+        heard: Term(args.heard),
         grace: args.grace.0,
     })
 }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::mapped::spawn;
 use crate::options::{Place, Timing};
+use crate::protocol::Term;
 use crate::runtime::{HostLog, RuntimeDir, RuntimeError};
 use crate::signals;
 
@@ -34,11 +35,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Starts one. It takes the office if that is free, and ends at once if it is not.
+    /// Starts one. It takes the office if that is free, and ends at once if it is not. Its term is higher than `heard`
+    /// (rule E2).
     ///
     /// # Errors
     /// [`CandidateError`].
-    pub fn start(dir: &RuntimeDir, place: &Place, timing: Timing) -> Result<Self, CandidateError> {
+    pub fn start(dir: &RuntimeDir, place: &Place, timing: Timing, heard: Term) -> Result<Self, CandidateError> {
         let log = HostLog::file_of(dir)?;
         let mut command = Command::new(SELF);
         let interval = format!("{}ms", timing.interval.as_millis());
@@ -55,6 +57,7 @@ impl Candidate {
             ])
             .args(["--interval", &interval, "--patience", &patience])
             .args(["--liveness", &timing.liveness.to_string()])
+            .args(["--heard", &heard.to_string()])
             .env("ZHIT_RUNTIME_DIR", dir.base())
             // It must not keep anybody's directory busy.
             .current_dir("/")

@@ -8,12 +8,12 @@ mod writer;
 
 use std::time::Duration;
 
-pub use files::{JournalError, Journals, open_for, prune, read_all, read_of, term_word};
+pub use files::{JournalError, Journals, Unjournalled, open_for, prune, read_all, read_of, term_word};
 pub use groups::kill_groups;
 pub use reader::{Load, read_words};
 pub use writer::{Author, Entry, SlotWriter, Store, begin, leave, words_for};
 
-use crate::protocol::ids::{HitKey, Incarnation, Term, WorkerId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Term, WorkerId};
 use crate::protocol::message::ClosedReason;
 use crate::protocol::time::Moment;
 
@@ -63,6 +63,8 @@ pub struct RunningHit {
     pub started: u64,
     /// Last seq whose reply the handler completed; 0: none.
     pub answered: u64,
+    /// Who holds it (rule O8).
+    pub attach: Attach,
     /// The handler's process group, and when its leader started; `None`: no process.
     pub group: Option<(u32, u64)>,
 }
@@ -80,6 +82,10 @@ pub struct EndedHit {
     pub reason: ClosedReason,
     /// When.
     pub ended_at: Moment,
+    /// How long its client might be silent: its key counts for two of them (rule O4).
+    pub ttl: Duration,
+    /// Who held it last (rule O8): to others the numbers say nothing.
+    pub attach: Attach,
 }
 
 #[cfg(test)]

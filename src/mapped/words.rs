@@ -56,6 +56,15 @@ impl Words {
         Ok(map.map(Self))
     }
 
+    /// Opens the first `count` numbers of a file, and makes those that are not there, zero. All who open it so give the same
+    /// number.
+    ///
+    /// # Errors
+    /// [`MappedError::Io`].
+    pub fn open_lengthened(dir: impl AsFd, name: &str, count: usize) -> Result<Self, MappedError> {
+        open_lengthened(dir, name, count, ProtFlags::READ | ProtFlags::WRITE).map(Self)
+    }
+
     /// How many there are.
     pub const fn count(&self) -> usize {
         self.0.count()
@@ -91,21 +100,13 @@ impl WordsView {
         Ok(map.map(Self))
     }
 
-    /// Opens a file of one number, and makes it, zero, if it is not there or too short.
+    /// Opens the first `count` numbers of a file, and makes those that are not there, zero. All who open it so give the same
+    /// number.
     ///
     /// # Errors
     /// [`MappedError::Io`].
-    pub fn open_one(dir: impl AsFd, name: &str) -> Result<Self, MappedError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed("open", name))?;
-        let bytes = fstat(&file).map_err(failed("look at", name))?.st_size.cast_unsigned();
-        if bytes < WORD_BYTES as u64 {
-            // Several may lengthen it at once, all to the same; nobody shortens it.
-            ftruncate(&file, WORD_BYTES as u64).map_err(failed("make", name))?;
-        }
-        Map::new(&file, 1, ProtFlags::READ)
-            .map(Self)
-            .map_err(failed("map", name))
+    pub fn open_lengthened(dir: impl AsFd, name: &str, count: usize) -> Result<Self, MappedError> {
+        open_lengthened(dir, name, count, ProtFlags::READ).map(Self)
     }
 
     /// How many there are.
@@ -117,6 +118,20 @@ impl WordsView {
     pub fn load(&self, index: usize) -> u64 {
         self.0.words().get(index).map_or(0, |word| word.load(Ordering::SeqCst))
     }
+}
+
+fn open_lengthened(dir: impl AsFd, name: &str, count: usize, access: ProtFlags) -> Result<Map, MappedError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed("open", name))?;
+    let (bytes, wanted) = (
+        fstat(&file).map_err(failed("look at", name))?.st_size,
+        count * WORD_BYTES,
+    );
+    if bytes.cast_unsigned() < wanted as u64 {
+        // Several may lengthen it at once, all to the same; nobody shortens it.
+        ftruncate(&file, wanted as u64).map_err(failed("make", name))?;
+    }
+    Map::new(&file, count, access).map_err(failed("map", name))
 }
 
 fn open(dir: impl AsFd, name: &str, access: OFlags, protection: ProtFlags) -> Result<Option<Map>, MappedError> {
@@ -185,10 +200,10 @@ mod tests {
     #[test]
     fn one_number_is_made_once_and_never_shortened() {
         let (room, dir) = room();
-        let first = WordsView::open_one(&dir, "one").unwrap();
+        let first = WordsView::open_lengthened(&dir, "one", 1).unwrap();
         assert_eq!(first.load(0), 0);
         std::fs::write(room.path().join("one"), 7_u64.to_ne_bytes()).unwrap();
-        assert_eq!(WordsView::open_one(&dir, "one").unwrap().load(0), 7);
+        assert_eq!(WordsView::open_lengthened(&dir, "one", 1).unwrap().load(0), 7);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl BrokerLock {
         let stored = files::read(dir, TERM).map_err(RuntimeError::io("read", &path))?;
         // A file that is not there, or too short, tells nothing; the time of day still grows.
         let stored = stored
-            .and_then(|bytes| bytes.try_into().ok())
+            .and_then(|bytes| bytes.first_chunk().copied())
             .map_or(0, u64::from_ne_bytes);
         let term = next_term(Term(stored), heard, clock::unix_seconds());
         // In place and in one call: a process that dies leaves the old term or the new one, and a mapping of the file

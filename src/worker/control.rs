@@ -152,6 +152,9 @@ impl Control {
 
     fn on_registered(&mut self, now: Moment, registered: &Registered) {
         let term = registered.term;
+        if let Some(elector) = &mut self.elector {
+            elector.on_term(term);
+        }
         self.interval = Duration::from_millis(u64::from(registered.interval_ms.max(1)));
         self.liveness = registered.liveness.max(1);
         let new = !matches!(self.link, Link::Known { term: known, .. } if known == term);

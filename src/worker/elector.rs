@@ -4,6 +4,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::net::{NetError, Poll};
+use crate::protocol::Term;
 use crate::protocol::time::Moment;
 
 use super::ballots::Ballots;
@@ -40,6 +41,11 @@ impl Elector {
     /// The broker itself has said something.
     pub(super) fn on_answer(&mut self) {
         self.ballots.on_answer();
+    }
+
+    /// A broker has said its term.
+    pub(super) fn on_term(&mut self, term: Term) {
+        self.office.on_term(term);
     }
 
     /// Descriptors whose being readable is the end of somebody: [`on_ended`](Self::on_ended).

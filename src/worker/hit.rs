@@ -126,6 +126,7 @@ impl Hit {
     /// A new client: its streams start anew after the last seq that its predecessor touched. What runs completely goes
     /// on unheard; what is incomplete is stopped; what never started never runs (rule O8).
     pub(super) fn take_over(&mut self, now: Moment, attach: Attach, client: u64, out: &mut Vec<Action>) {
+        out.push(Action::Journal(Entry::Attached(attach)));
         let (seq, offset) = self.requests.next();
         let running = self.request.as_ref().map_or(0, |request| request.seq);
         let first = (seq + u64::from(offset > 0)).max(running + 1);

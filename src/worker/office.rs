@@ -31,14 +31,16 @@ pub(super) struct OfficeWatch {
     /// Brokers that this worker started and that took the office: asked how they ended, so that no zombie is left.
     elected: Vec<Candidate>,
     actions: Vec<Action>,
+    /// The highest term of this host that was ever heard of (rule E2).
+    heard: Term,
     ranked_at: Option<Moment>,
     ended: bool,
     changed: bool,
 }
 
 impl OfficeWatch {
-    /// Watches the office of this directory.
-    pub(super) fn new(dir: RuntimeDir, place: Place, timing: Timing, me: WorkerId) -> Self {
+    /// Watches the office of this directory, of whose terms the highest so far is `heard`.
+    pub(super) fn new(dir: RuntimeDir, place: Place, timing: Timing, me: WorkerId, heard: Term) -> Self {
         Self {
             machine: Candidacy::new(clock::now(), timing.interval),
             dir,
@@ -49,6 +51,7 @@ impl OfficeWatch {
             candidate: None,
             elected: Vec::new(),
             actions: Vec::new(),
+            heard,
             ranked_at: None,
             ended: false,
             changed: false,
@@ -179,7 +182,13 @@ impl OfficeWatch {
         self.machine.on_record(clock::now(), seen, &mut self.actions);
     }
 
+    /// There is, or was, a broker of this term.
+    pub(super) fn on_term(&mut self, term: Term) {
+        self.heard = self.heard.max(term);
+    }
+
     fn watch(&mut self, who: Suspect) {
+        self.on_term(who.term);
         if self.holder.as_ref().is_some_and(|(known, _)| *known == who) {
             return;
         }
@@ -192,7 +201,7 @@ impl OfficeWatch {
     }
 
     fn start_candidate(&mut self) {
-        match Candidate::start(&self.dir, &self.place, self.timing) {
+        match Candidate::start(&self.dir, &self.place, self.timing, self.heard) {
             Ok(candidate) => {
                 info!("this host has no broker; started one (pid {})", candidate.pid());
                 self.candidate = Some(candidate);

@@ -14,7 +14,7 @@ use crate::election::vote::Voter;
 use crate::mapped::{Counters, MappedError, Words};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
 use crate::options::{Handler, WorkerOptions};
-use crate::protocol::ids::SlotId;
+use crate::protocol::ids::{SlotId, Term};
 use crate::runtime::{Member, RuntimeDir, RuntimeError};
 use crate::signals::{self, Stop};
 
@@ -79,11 +79,16 @@ pub fn serve(
     signals::keep_children().map_err(WorkerError::Thread)?;
     let woken = Waker::new()?;
     stop.register(&woken);
+    // Rule E2: a directory that was wiped does not know the terms that were in it.
+    let mut heard = Term(0);
     loop {
         let dir = open()?;
+        let term = journal::term_word(&dir)?;
         let journal = |id, incarnation| journal::open_for(&dir, (id, incarnation), options.slots);
         let (member, journal) = Member::enter_with(&dir, options.elects, journal)?;
-        let ended = Serving::start(options, &dir, &member, journal, (context, &woken))?.run(stop)?;
+        let serving = Serving::start(options, &dir, (&member, heard), journal, (context, &woken))?;
+        let ended = serving.run(stop)?;
+        heard = heard.max(Term(term.load(0)));
         member.leave();
         match ended {
             Ended::Asked => return Ok(()),
@@ -134,7 +139,7 @@ impl<'a> Serving<'a> {
     fn start(
         options: &'a WorkerOptions,
         dir: &RuntimeDir,
-        member: &'a Member,
+        (member, heard): (&'a Member, Term),
         journal: Arc<Words>,
         (context, woken): (&Context, &Waker),
     ) -> Result<Self, WorkerError> {
@@ -168,7 +173,7 @@ impl<'a> Serving<'a> {
         let me = identity(options, member, 0);
         let elector = options
             .elects
-            .then(|| elector(options, dir, member, context))
+            .then(|| elector(options, dir, (member, heard), context))
             .transpose()?;
         let control = Control::new(me, timing, (context, &socket), orders, wakers, counters, elector)?;
         let slots = Slots { threads, failed };
@@ -249,7 +254,7 @@ impl<'a> Serving<'a> {
 fn elector(
     options: &WorkerOptions,
     dir: &RuntimeDir,
-    member: &Member,
+    (member, heard): (&Member, Term),
     context: &Context,
 ) -> Result<Elector, WorkerError> {
     let (place, timing) = (options.place.clone(), options.timing);
@@ -259,7 +264,7 @@ fn elector(
     };
     let ballots = Ballots::new(context, dir.try_clone()?, place.host.clone(), timing, me)?;
     Ok(Elector::new(
-        OfficeWatch::new(dir.try_clone()?, place, timing, me.id),
+        OfficeWatch::new(dir.try_clone()?, place, timing, me.id, heard),
         ballots,
     ))
 }

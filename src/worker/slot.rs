@@ -214,7 +214,7 @@ impl SlotLoop {
             Entry::Leased { .. } => fault::at(Point::Leased),
             Entry::Started(_) => fault::at(Point::Started),
             Entry::Answered(_) => fault::at(Point::Answered),
-            Entry::Withdrawn | Entry::Ended(_) => {}
+            Entry::Attached(_) | Entry::Withdrawn | Entry::Ended(_) => {}
         }
         if let Entry::Leased { .. } = entry {
             // Rule O3: the entry first, then the word.
@@ -306,7 +306,9 @@ impl SlotLoop {
                 }
                 Output::Ended { status, note } => {
                     self.running = None;
-                    self.common.counters.mark_stopped(self.machine.id().number as usize, false);
+                    self.common
+                        .counters
+                        .mark_stopped(self.machine.id().number as usize, false);
                     self.machine
                         .on_handler_ended(clock::now(), status, &note, &mut self.actions);
                 }

@@ -1,6 +1,7 @@
 //! Who is a host's broker: one at a time, one after the other, whatever happens to it.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -78,6 +79,44 @@ fn a_stopped_broker_is_taken_over_by_force_only() {
     assert_eq!(first.wait().code, 137);
     host.make_file("go");
     client.wait().code(0).wrote("a\nb\n");
+    host.stop();
+}
+
+/// Rule E3: members would elect the next broker within milliseconds of the end of the one that is killed.
+#[test]
+fn who_forces_the_office_gets_it_before_any_member() {
+    let mut host = elected("cat");
+    host.start_worker(&["--slots", "1", "--", "cat"]);
+    host.start_worker(&["--slots", "1", "--", "cat"]);
+    for _ in 0..5 {
+        let mut forced = host.zhit(&["broker", "--takeover", "--force"]).start();
+        let pid = forced.pid();
+        host.wait_for("the one that was forced", |pong| pong.pid == pid);
+        forced.signal(Signal::KILL);
+        forced.wait().code(137);
+        host.wait_for("an elected one", |pong| pong.pid != pid);
+    }
+    host.stop();
+}
+
+/// Rule E2: members remember what a wiped directory does not.
+#[test]
+fn terms_grow_though_the_directory_is_wiped() {
+    const FAR: u64 = 1 << 40;
+    let host = elected("cat");
+    let word = fs::OpenOptions::new()
+        .write(true)
+        .open(host.runtime_dir().join("broker.term"));
+    word.expect("the term")
+        .write_all_at(&FAR.to_ne_bytes(), 0)
+        .expect("room for it");
+    signal(host.elected().expect("a broker"), Signal::KILL);
+    let stored = eventually("a term after the stored one", || {
+        Some(term(&host)).filter(|term| *term > FAR)
+    });
+    fs::remove_dir_all(host.runtime_dir()).expect("a directory");
+    host.wait_for_slots(2);
+    assert!(term(&host) > stored, "{} after {stored}", term(&host));
     host.stop();
 }
 

@@ -52,6 +52,7 @@ impl World {
                 }
                 // Nobody asks for the office here.
                 broker::Action::Yield(_) => {}
+                broker::Action::LeasesUnjournalled => self.broker.unjournalled_until = self.now,
                 broker::Action::Unwatch(id) => self.broker.watched.retain(|(watched, ..)| *watched != id),
             }
         }
@@ -411,7 +412,11 @@ impl World {
             .workers
             .iter()
             .all(|worker| !worker.is_alive || worker.journal.is_some());
-        self.with_broker(|machine, now, out| machine.inherit(now, &journals, complete, out))?;
+        let unjournalled_until = self.broker.unjournalled_until;
+        self.with_broker(|machine, now, out| {
+            machine.know_nothing_before(unjournalled_until);
+            machine.inherit(now, &journals, complete, out);
+        })?;
         // Every socket finds the new one, under another name.
         let clients = (0..self.clients.len()).map(Node::Client);
         let workers = (0..self.workers.len()).map(Node::Control);

@@ -32,6 +32,8 @@ pub(crate) struct BrokerNode {
     pub(crate) machine: Option<broker::machine::Machine>,
     /// Counts brokers; messages to an earlier one are lost.
     pub(crate) life: u32,
+    /// Until when one of them has leased to a worker without a journal (rule O7).
+    pub(crate) unjournalled_until: Moment,
     /// When each of them started.
     pub(crate) starts: Vec<Moment>,
     pub(crate) alarm: Alarm,

@@ -12,6 +12,10 @@ use crate::protocol::limits::TTL;
 use crate::protocol::time::Moment;
 use crate::runtime::{self, MemberSeen, RuntimeDir, RuntimeError};
 
+/// What the file of the host's term holds: the term, and behind it [`Unjournalled`].
+const HOST_WORDS: usize = 2;
+const UNJOURNALLED_WORD: usize = 1;
+
 /// Why journals cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -59,7 +63,33 @@ pub fn open_for(
 /// # Errors
 /// [`JournalError`].
 pub fn term_word(dir: &RuntimeDir) -> Result<WordsView, JournalError> {
-    Ok(WordsView::open_one(dir, dir.term_word())?)
+    Ok(WordsView::open_lengthened(dir, dir.term_word(), HOST_WORDS)?)
+}
+
+/// Until when Hits were leased to workers that keep no journal (rule O7): a broker that begins later cannot tell whether
+/// one that was asked for before then has run. It stands behind the host's term.
+#[derive(Debug)]
+pub struct Unjournalled(Words);
+
+impl Unjournalled {
+    /// Opens it, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`MappedError`].
+    pub fn open(dir: &RuntimeDir) -> Result<Self, MappedError> {
+        Words::open_lengthened(dir, dir.term_word(), HOST_WORDS).map(Self)
+    }
+
+    /// A Hit is leased to such a worker now.
+    pub fn note(&self, now: Moment) {
+        self.0.store(UNJOURNALLED_WORD, now.as_micros());
+    }
+
+    /// Until when; zero if never, and if that was before the machine started last.
+    pub fn until(&self, now: Moment) -> Moment {
+        let until = Moment::from_micros(self.0.load(UNJOURNALLED_WORD));
+        if until <= now { until } else { Moment::ZERO }
+    }
 }
 
 /// Reads all journals of this boot.

@@ -103,7 +103,7 @@ mod tests {
 
     use super::super::{RunningHit, SlotJournal};
     use super::*;
-    use crate::protocol::{HitKey, Incarnation, Moment, Term, WorkerId};
+    use crate::protocol::{Attach, HitKey, Incarnation, Moment, Term, WorkerId};
 
     fn journal(group: u32, started: u64) -> WorkerJournal {
         let running = RunningHit {
@@ -112,6 +112,7 @@ mod tests {
             ttl: Duration::from_secs(15),
             started: 1,
             answered: 0,
+            attach: Attach(1),
             group: Some((group, started)),
         };
         WorkerJournal {

@@ -13,7 +13,9 @@
 //!     2-3  the Hit's key            8  when that group's leader started
 //!       4  term of its lease        9  Hits ended so far
 //!       5  last seq started        10  ttl in milliseconds; 11: ended until then and not kept
-//! and its ended Hits, a ring, six words each: key, key, started, answered, reason, when
+//!      12  attach number of who holds it
+//! and its ended Hits, a ring, eight words each: key, key, started, answered, reason, when, ttl in milliseconds, attach
+//! number
 //! ```
 //!
 //! A worker may die between any two stores, so their order keeps the promises: a record is valid once its word 1 is
@@ -21,11 +23,11 @@
 //! free: the next ended Hit is written there, over one that does not count any more.
 
 /// "ZHITJRN" and the version of this layout.
-pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e01;
+pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e02;
 
 pub(super) const HEADER_WORDS: usize = 10;
-pub(super) const RECORD_WORDS: usize = 12;
-pub(super) const ENDED_WORDS: usize = 6;
+pub(super) const RECORD_WORDS: usize = 13;
+pub(super) const ENDED_WORDS: usize = 8;
 
 pub(super) mod header {
     pub(in super::super) const MAGIC: usize = 0;
@@ -52,6 +54,7 @@ pub(super) mod record {
     pub(in super::super) const ENDED: usize = 9;
     pub(in super::super) const TTL_MS: usize = 10;
     pub(in super::super) const OVERWRITTEN: usize = 11;
+    pub(in super::super) const ATTACH: usize = 12;
 }
 
 /// How many numbers a journal has.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::layout::{self, header, record};
 use super::{EndedHit, RunningHit, SlotJournal, WorkerJournal};
-use crate::protocol::ids::{HitKey, Incarnation, Term, WorkerId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Term, WorkerId};
 use crate::protocol::message::ClosedReason;
 use crate::protocol::time::Moment;
 
@@ -153,6 +153,7 @@ fn read_record(get: &impl Fn(usize) -> u64) -> Option<RunningHit> {
         ttl: Duration::from_millis(get(record::TTL_MS)),
         started: get(record::STARTED),
         answered: get(record::ANSWERED),
+        attach: attach(get(record::ATTACH)),
         group: group.map(|group| (group, get(record::GROUP_START))),
     })
 }
@@ -166,7 +167,14 @@ fn ended(get: &impl Fn(usize) -> u64, at: usize) -> Option<EndedHit> {
         // A reason of a later version: the Hit has ended all the same.
         reason: ClosedReason::from_number(get(at + 4)).unwrap_or(ClosedReason::Done),
         ended_at: Moment::from_micros(get(at + 5)),
+        ttl: Duration::from_millis(get(at + 6)),
+        attach: attach(get(at + 7)),
     })
+}
+
+/// A number that no client can have had counts as not known.
+fn attach(number: u64) -> Attach {
+    Attach(u32::try_from(number).unwrap_or(0))
 }
 
 fn key(high: u64, low: u64) -> HitKey {

@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
-use crate::protocol::Term;
+use crate::protocol::{Attach, Term};
 
 const AUTHOR: Author = Author {
     incarnation: Incarnation(7),
@@ -70,6 +70,7 @@ fn leased(number: u8) -> Entry {
         key: key(number),
         term: Term(3),
         ttl: Duration::from_secs(15),
+        attach: Attach(1),
     }
 }
 
@@ -108,6 +109,9 @@ fn a_hit_is_read_as_it_was_written() {
         None,
         "its handler is gone"
     );
+    assert_eq!(slot(&pages, 2).running.expect("runs").attach, Attach(1));
+    writer.write(at(2), Entry::Attached(Attach(2)));
+    assert_eq!(slot(&pages, 2).running.expect("runs").attach, Attach(2));
     writer.write(at(2), Entry::Ended(ClosedReason::ClientSilent));
     let over = slot(&pages, 2);
     assert_eq!(over.running, None);
@@ -117,6 +121,8 @@ fn a_hit_is_read_as_it_was_written() {
         answered: 1,
         reason: ClosedReason::ClientSilent,
         ended_at: at(2),
+        ttl: Duration::from_secs(15),
+        attach: Attach(2),
     };
     assert_eq!(over.ended, [ended]);
     assert_eq!(slot(&pages, 1).ended, [], "another slot's");
@@ -211,6 +217,7 @@ fn what_the_ring_overwrites_is_said() {
         key: HitKey::from_bytes(u128::from(number).to_be_bytes()),
         term: Term(3),
         ttl: Duration::from_secs(15),
+        attach: Attach(1),
     };
     for number in 1..=ring + 1 {
         writer.write(at(number), hit(number));

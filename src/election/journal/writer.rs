@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::layout::{self, header, record};
 use crate::mapped::{MappedError, Words};
-use crate::protocol::ids::{HitKey, Incarnation, Term};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Term};
 use crate::protocol::limits::{JOURNAL_ENDED_MAX, JOURNAL_ENDED_MIN, JOURNAL_ENDED_SLOT_MAX};
 use crate::protocol::message::ClosedReason;
 use crate::protocol::time::Moment;
@@ -99,7 +99,11 @@ pub enum Entry {
         term: Term,
         /// How long its client may be silent.
         ttl: Duration,
+        /// Who holds it.
+        attach: Attach,
     },
+    /// Another client holds it from now on (rule O8).
+    Attached(Attach),
     /// It takes the lease back: the term has passed.
     Withdrawn,
     /// It will start the handler of this request (rule O2).
@@ -132,7 +136,8 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
     /// Writes an entry. Whoever reads after this returns sees it.
     pub fn write(&self, now: Moment, entry: Entry) {
         match entry {
-            Entry::Leased { key, term, ttl } => self.lease(key, term, ttl),
+            Entry::Leased { key, term, ttl, attach } => self.lease(key, term, ttl, attach),
+            Entry::Attached(attach) => self.set(record::ATTACH, attach.0.into()),
             Entry::Withdrawn => self.changed(|| self.set(record::SERVES, 0)),
             Entry::Started(seq) => self.set(record::STARTED, seq),
             Entry::Answered(seq) => {
@@ -148,7 +153,7 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
         (self.at + record::GROUP, self.at + record::GROUP_START)
     }
 
-    fn lease(&self, key: HitKey, term: Term, ttl: Duration) {
+    fn lease(&self, key: HitKey, term: Term, ttl: Duration, attach: Attach) {
         self.changed(|| {
             let [high, low] = halves(key);
             self.set(record::KEY, high);
@@ -156,6 +161,7 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
             self.set(record::TERM, term.0);
             let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             self.set(record::TTL_MS, ttl_ms);
+            self.set(record::ATTACH, attach.0.into());
             if ttl_ms > self.words.load(header::TTL_MAX_MS) {
                 // Slots may do this at once; the journal is kept longer than the shortest of them asks for, at worst by one
                 // lease less than the longest, whose own record says so.
@@ -184,6 +190,8 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
             self.get(record::ANSWERED),
             reason as u64,
             now.as_micros(),
+            self.get(record::TTL_MS),
+            self.get(record::ATTACH),
         ];
         for (offset, value) in entry.into_iter().enumerate() {
             self.set(at + offset, value);

@@ -58,6 +58,7 @@ impl Slot {
             key,
             term: term.max(lease.term),
             ttl,
+            attach: lease.attach,
         }));
     }
 
