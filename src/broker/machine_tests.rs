@@ -629,6 +629,30 @@ fn a_hit_that_has_ended_is_answered_with_its_list() {
     assert_eq!(closed_of(&mut heir(&journal(true), true), 2), unknown);
 }
 
+/// Rule O8, as seed 8551 found it: the numbers are those of the client that held the Hit last.
+#[test]
+fn who_was_superseded_is_not_told_the_numbers_of_its_successor() {
+    let mut bench = in_state("Leased");
+    bench.route("second", Command::Attach, 2);
+    bench.route("slot", Command::Opened, 2);
+    let mut dead = journal(false);
+    dead.slots[0].running.as_mut().expect("runs").attach = Attach(2);
+    let who = (WorkerId(1), Incarnation(1));
+    bench
+        .machine
+        .on_worker_died(bench.now, who, Some(&dead), &mut bench.out);
+    let told = bench.out.iter().find_map(|action| match action {
+        Action::Send(to, Message::Closed(closed)) if *to == peer("second") => Some((closed.started, closed.answered)),
+        _ => None,
+    });
+    assert_eq!(told, Some((3, 2)));
+    bench.out.clear();
+    assert_eq!(
+        closed_of(&mut bench, 1),
+        Some((ClosedReason::WorkerDied, u64::MAX, u64::MAX))
+    );
+}
+
 /// Rule O4: a key counts for two of its own ttls, however long those are.
 #[test]
 fn a_hit_of_a_long_ttl_is_remembered_for_two_of_them() {

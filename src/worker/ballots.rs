@@ -331,10 +331,8 @@ impl Ballots {
             }
             Event::Cleared { suspect, sign } => {
                 self.watch = None;
-                info!(
-                    "the broker (pid {}, term {}) does not hang: {sign:?}",
-                    suspect.pid, suspect.term
-                );
+                let (pid, term) = (suspect.pid, suspect.term);
+                info!("the broker (pid {pid}, term {term}) {sign}");
             }
             Event::NoQuorum { suspect, tally } => {
                 let trail = self.trail(suspect, tally, Outcome::NoQuorum);

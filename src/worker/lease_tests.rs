@@ -407,6 +407,16 @@ fn a_slot_that_stood_still_does_not_judge_its_client() {
     assert_eq!(bench.state(), "Idle");
 }
 
+/// Rule A3, as seed 670 found it: a slot that woke less than an interval after the moment at which it was to judge its
+/// client took itself for punctual.
+#[test]
+fn a_slot_that_slept_almost_up_to_its_clients_ttl_does_not_judge_it() {
+    let mut bench = Bench::serving();
+    bench.now += TTL + INTERVAL / 2;
+    bench.slot.on_tick(bench.now, &mut bench.out);
+    assert_eq!(bench.state(), "Open");
+}
+
 #[test]
 fn a_grace_that_ends_while_a_handler_is_ending_changes_nothing() {
     let mut bench = Bench::running();

@@ -1,5 +1,6 @@
 //! What is voted on, by whom, and what comes of it: the words of the vote machine.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Tally;
@@ -94,6 +95,18 @@ pub enum Sign {
     StoodStillMyself,
     /// Another holds the office, or nobody.
     Gone,
+}
+
+/// Completes "the broker …".
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Moved => "does not hang: its loop turns",
+            Self::Answered => "does not hang: it has answered",
+            Self::StoodStillMyself => "is not suspected any more: this worker has itself stood still",
+            Self::Gone => "that seemed to hang has gone",
+        })
+    }
 }
 
 /// What this worker thinks of the master.
