@@ -551,6 +551,7 @@ fn journal(alive: bool) -> WorkerJournal {
         start_ticks: 1,
         alive,
         left: false,
+        session: 1,
         slots: vec![SlotJournal {
             slot: 1,
             running: Some(RunningHit {

@@ -32,6 +32,8 @@ pub struct WorkerJournal {
     pub alive: bool,
     /// It has said goodbye.
     pub left: bool,
+    /// Its session, and that of its handlers' process groups.
+    pub session: u32,
     /// Its slots, by number.
     pub slots: Vec<SlotJournal>,
 }

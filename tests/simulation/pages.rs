@@ -22,6 +22,7 @@ impl Pages {
             pid,
             start_ticks: 0,
             boot: BOOT,
+            session: 1,
         };
         begin(&pages, slots, author);
         Rc::new(pages)

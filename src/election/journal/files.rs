@@ -53,6 +53,7 @@ pub fn open_for(
         pid,
         start_ticks: runtime::start_ticks(pid).unwrap_or(0),
         boot: boot(dir)?,
+        session: session(),
     };
     let name = name(id, incarnation);
     Ok(writer::create(dir, &name, slots, author)?)
@@ -208,6 +209,12 @@ fn names(dir: &RuntimeDir) -> Result<Vec<(WorkerId, Incarnation, String)>, Runti
         Some((id, incarnation, format!("members/{file}")))
     };
     Ok(names.iter().filter_map(parse).collect())
+}
+
+/// This process's session; 0, which is nobody's, if the kernel does not say.
+fn session() -> u32 {
+    let session = rustix::process::getsid(None).ok();
+    session.map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned())
 }
 
 fn boot(dir: &RuntimeDir) -> Result<u64, RuntimeError> {

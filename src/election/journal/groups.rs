@@ -19,6 +19,7 @@ const END_WAIT: Duration = Duration::from_millis(500);
 /// What a process says of itself in /proc.
 struct Stat {
     group: u32,
+    session: u32,
     start_ticks: u64,
     zombie: bool,
 }
@@ -26,23 +27,48 @@ struct Stat {
 /// Kills the process groups of a dead worker's handlers. Returns how many processes were killed.
 ///
 /// A group is known by its leader's start time. As long as one of its processes lives the kernel gives its number to no
-/// other, so a number whose process started at another time is another group's, and left alone.
+/// other, so a number whose process started at another time is another group's, and left alone. Where the leader has gone,
+/// the session tells a group from a later one of its number.
 pub fn kill_groups(journal: &WorkerJournal) -> usize {
     let running = journal.slots.iter().filter_map(|slot| slot.running.as_ref());
     let groups = running.filter_map(|hit| hit.group);
-    groups.map(|(group, started)| kill_group(group, started)).sum()
+    let groups = groups.map(|(number, leader_started)| Group {
+        number,
+        leader_started,
+        session: journal.session,
+    });
+    groups.map(kill_group).sum()
 }
 
-fn kill_group(group: u32, leader_started: u64) -> usize {
-    match stat(group) {
-        Some(leader) if leader.start_ticks != leader_started => return 0,
+/// The process group of a handler.
+#[derive(Clone, Copy)]
+struct Group {
+    number: u32,
+    leader_started: u64,
+    session: u32,
+}
+
+impl Group {
+    /// Whether the process is of this group, and not older than its leader.
+    fn has(self, pid: u32) -> bool {
+        stat(pid).is_some_and(|stat| {
+            (stat.group, stat.session) == (self.number, self.session)
+                && stat.start_ticks >= self.leader_started
+                && !stat.zombie
+        })
+    }
+}
+
+fn kill_group(group: Group) -> usize {
+    match stat(group.number) {
+        Some(leader) if leader.start_ticks != group.leader_started => return 0,
         _ => {}
     }
     let mut killed = 0;
     // One that is being forked as its parent is killed is found by the next scan.
     for _ in 0..SCANS_MAX {
-        let members = processes().filter(|pid| is_member(*pid, group, leader_started));
-        let ending: Vec<OwnedFd> = members.filter_map(|pid| kill(pid, group, leader_started)).collect();
+        let members = processes().filter(|pid| group.has(*pid));
+        let ending: Vec<OwnedFd> = members.filter_map(|pid| kill(pid, group)).collect();
         if ending.is_empty() {
             break;
         }
@@ -66,16 +92,11 @@ fn wait_for_ends(ending: &[OwnedFd]) {
     }
 }
 
-/// Whether the process is of this group, and not older than its leader.
-fn is_member(pid: u32, group: u32, leader_started: u64) -> bool {
-    stat(pid).is_some_and(|stat| stat.group == group && stat.start_ticks >= leader_started && !stat.zombie)
-}
-
 /// Kills one process, if it is still what it was once its descriptor is held. Gives the descriptor, to wait for its end.
-fn kill(pid: u32, group: u32, leader_started: u64) -> Option<OwnedFd> {
+fn kill(pid: u32, group: Group) -> Option<OwnedFd> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
     let pidfd = pidfd_open(number, PidfdFlags::empty()).ok()?;
-    let killed = is_member(pid, group, leader_started) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok();
+    let killed = group.has(pid) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok();
     killed.then_some(pidfd)
 }
 
@@ -92,6 +113,7 @@ fn stat(pid: u32) -> Option<Stat> {
     Some(Stat {
         zombie: matches!(*fields.first()?, "Z" | "X"),
         group: fields.get(5 - 3)?.parse().ok()?,
+        session: fields.get(6 - 3)?.parse().ok()?,
         start_ticks: fields.get(22 - 3)?.parse().ok()?,
     })
 }
@@ -122,6 +144,7 @@ mod tests {
             start_ticks: 1,
             alive: false,
             left: false,
+            session: session(),
             slots: vec![SlotJournal {
                 slot: 1,
                 running: Some(running),
@@ -129,6 +152,10 @@ mod tests {
                 overwritten_until: Moment::ZERO,
             }],
         }
+    }
+
+    fn session() -> u32 {
+        stat(std::process::id()).unwrap().session
     }
 
     fn pipeline(script: &str) -> Child {
@@ -140,7 +167,12 @@ mod tests {
     /// Waits until the group has so many living processes.
     fn wait_for(group: u32, started: u64, count: usize) {
         let until = clock::now() + Duration::from_secs(20);
-        while processes().filter(|pid| is_member(*pid, group, started)).count() != count {
+        let looked_for = Group {
+            number: group,
+            leader_started: started,
+            session: session(),
+        };
+        while processes().filter(|pid| looked_for.has(*pid)).count() != count {
             assert!(clock::now() < until, "not {count} processes in group {group}");
             std::thread::yield_now();
         }
@@ -175,6 +207,11 @@ mod tests {
         wait_for(group, started, 2);
         leader.kill().unwrap();
         leader.wait().unwrap();
+        let another = WorkerJournal {
+            session: session() + 1,
+            ..journal(group, started)
+        };
+        assert_eq!(kill_groups(&another), 0, "a later group of that number");
         assert_eq!(kill_groups(&journal(group, started)), 1);
         wait_for(group, started, 0);
     }

@@ -7,6 +7,7 @@
 //!       3  incarnation              7  1: the worker has said goodbye
 //!       8  when a master found it dead, in microseconds since the machine started; 0: none has
 //!       9  the longest ttl of its Hits, in milliseconds
+//!      10  session of the worker, and so of its handlers' groups
 //! then, for each slot, its record:
 //!       0  changes, twice each      6  last seq answered
 //!       1  1: serves a Hit          7  process group of the handler; 0: none
@@ -25,7 +26,7 @@
 /// "ZHITJRN" and the version of this layout.
 pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e02;
 
-pub(super) const HEADER_WORDS: usize = 10;
+pub(super) const HEADER_WORDS: usize = 11;
 pub(super) const RECORD_WORDS: usize = 13;
 pub(super) const ENDED_WORDS: usize = 8;
 
@@ -40,6 +41,7 @@ pub(super) mod header {
     pub(in super::super) const LEFT: usize = 7;
     pub(in super::super) const FOUND_DEAD: usize = 8;
     pub(in super::super) const TTL_MAX_MS: usize = 9;
+    pub(in super::super) const SESSION: usize = 10;
 }
 
 pub(super) mod record {

@@ -50,6 +50,7 @@ pub fn read_words(words: &impl Load, worker: WorkerId, alive: bool) -> Option<(W
         start_ticks: header.start_ticks,
         alive,
         left: header.left,
+        session: header.session,
         slots: slots(words, &header),
     };
     Some((journal, header.boot))
@@ -72,6 +73,7 @@ struct Header {
     start_ticks: u64,
     boot: u64,
     left: bool,
+    session: u32,
 }
 
 /// Reads the header; `None` if this is no journal of this version, or not as long as it says.
@@ -96,6 +98,7 @@ fn header(words: &impl Load) -> Option<Header> {
         start_ticks: words.load(header::START),
         boot: words.load(header::BOOT),
         left: words.load(header::LEFT) != 0,
+        session: u32::try_from(words.load(header::SESSION)).ok()?,
     })
 }
 

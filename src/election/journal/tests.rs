@@ -10,6 +10,7 @@ const AUTHOR: Author = Author {
     pid: 815,
     start_ticks: 4711,
     boot: 1,
+    session: 1,
 };
 
 const SLOTS: u32 = 2;

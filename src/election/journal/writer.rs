@@ -39,6 +39,8 @@ pub struct Author {
     pub start_ticks: u64,
     /// This boot of the machine.
     pub boot: u64,
+    /// Its session.
+    pub session: u32,
 }
 
 /// How many ended Hits a slot keeps, in a worker of so many.
@@ -75,6 +77,7 @@ pub fn begin(words: &impl Store, slots: u32, author: Author) {
     words.store(header::PID, author.pid.into());
     words.store(header::START, author.start_ticks);
     words.store(header::BOOT, author.boot);
+    words.store(header::SESSION, author.session.into());
     words.store(header::MAGIC, layout::MAGIC);
 }
 
