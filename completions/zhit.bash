@@ -75,7 +75,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__broker)
-            opts="-h -V --host --cluster --takeover --force --elected --grace --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --takeover --force --elected --heard --grace --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -86,6 +86,10 @@ _zhit() {
                     return 0
                     ;;
                 --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --heard)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -113,7 +117,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__client)
-            opts="-h -V --host --cluster --lines --local --builtin --handler --pool --wait --timeout --ttl --format --progress --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --format --progress --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,6 +137,10 @@ _zhit() {
                     ;;
                 --handler)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --framing)
+                    COMPREPLY=($(compgen -W "lines netstring u32" -- "${cur}"))
                     return 0
                     ;;
                 --pool)
@@ -305,7 +313,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__worker)
-            opts="-h -V --host --cluster --pool --slots --grace --builtin --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --pool --slots --grace --builtin --framing --warm --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -333,6 +341,14 @@ _zhit() {
                     ;;
                 --builtin)
                     COMPREPLY=($(compgen -W "hello echo whoami sleep sink source" -- "${cur}"))
+                    return 0
+                    ;;
+                --framing)
+                    COMPREPLY=($(compgen -W "lines netstring u32" -- "${cur}"))
+                    return 0
+                    ;;
+                --warm)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --interval)

@@ -35,6 +35,7 @@ complete -c zhit -n "__fish_zhit_needs_command" -f -a "ping" -d 'Show who is the
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of the cluster' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l heard -d 'The highest term that the worker has heard of' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l grace -d 'On SIGTERM, let running Hits finish for this long, if no worker is there that would elect the next broker' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
@@ -55,6 +56,10 @@ whoami\t'answers with host, worker, slot, thread id and the request\'s number'
 sleep\t'sleeps as long as the request says (100ms)'
 sink\t'counts and hashes the request\'s bytes'
 source\t'answers with as many bytes as the request says (1048576, 10MiB)'"
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l framing -d 'Run CMD once per Hit and ask it one request after the other, framed so on its stdin and stdout' -r -f -a "lines\t'one line each'
+netstring\t'LENGTH:BYTES, each'
+u32\t'four bytes of length, the highest first, then the bytes'"
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l warm -d 'Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'Silence that is tolerated while work is outstanding' -r
@@ -69,6 +74,9 @@ sleep\t'sleeps as long as the request says (100ms)'
 sink\t'counts and hashes the request\'s bytes'
 source\t'answers with as many bytes as the request says (1048576, 10MiB)'"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l handler -d 'Handler for --local: a text for /bin/sh -c, run for each request' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l framing -d 'Run the --handler once per Hit, and frame requests and replies so' -r -f -a "lines\t'one line each'
+netstring\t'LENGTH:BYTES, each'
+u32\t'four bytes of length, the highest first, then the bytes'"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l pool -d 'Pool to ask' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l wait -d 'Wait this long for a broker and a slot' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End each request that takes longer [default: none]' -r

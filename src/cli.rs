@@ -17,7 +17,7 @@ pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_ENVIRONMENT, examples};
 use values::{Span, choice, interval, name, span, span_or_zero, ttl};
 
 use crate::builtin::Builtin;
-use crate::options::{BrokerOptions, ClientOptions, Format, PingOptions, Progress, SLOTS_MAX, WorkerOptions};
+use crate::options::{BrokerOptions, ClientOptions, Format, Framing, PingOptions, Progress, SLOTS_MAX, WorkerOptions};
 use crate::protocol::limits;
 
 /// What was asked for on the command line.
@@ -157,6 +157,12 @@ struct WorkerArgs {
     /// Serve with this handler instead of a program [default: hello]
     #[arg(long, value_name = "NAME", value_parser = builtin(), conflicts_with = "cmd")]
     builtin: Option<Builtin>,
+    /// Run CMD once per Hit and ask it one request after the other, framed so on its stdin and stdout
+    #[arg(long, value_name = "HOW", value_parser = framing(), requires = "cmd")]
+    framing: Option<Framing>,
+    /// Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=limits::WARM_MAX.into()), requires = "framing")]
+    warm: u32,
     #[command(flatten)]
     timing: TimingArgs,
     /// Program and arguments to run for each request
@@ -181,6 +187,9 @@ struct ClientArgs {
     /// Handler for --local: a text for /bin/sh -c, run for each request
     #[arg(long, value_name = "CMD", value_parser = values::shell_text(), requires = "local")]
     handler: Option<OsString>,
+    /// Run the --handler once per Hit, and frame requests and replies so
+    #[arg(long, value_name = "HOW", value_parser = framing(), requires = "handler")]
+    framing: Option<Framing>,
     /// Pool to ask
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
     pool: String,
@@ -231,6 +240,10 @@ fn builtin() -> impl TypedValueParser<Value = Builtin> {
 
 fn format() -> impl TypedValueParser<Value = Format> {
     choice(&Format::ALL, |one| (one.name(), ""))
+}
+
+fn framing() -> impl TypedValueParser<Value = Framing> {
+    choice(&Framing::ALL, |one| (one.name(), one.help()))
 }
 
 fn progress() -> impl TypedValueParser<Value = Progress> {

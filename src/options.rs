@@ -98,6 +98,40 @@ impl Progress {
     }
 }
 
+/// How a co-process tells requests and replies apart on its pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One line each.
+    Lines,
+    /// Length in decimal digits, a colon, the bytes, a comma.
+    Netstring,
+    /// Four bytes of length, the highest first, then the bytes.
+    U32,
+}
+
+impl Framing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Lines, Self::Netstring, Self::U32];
+
+    /// As a flag names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Netstring => "netstring",
+            Self::U32 => "u32",
+        }
+    }
+
+    /// What it is, in a line.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Lines => "one line each",
+            Self::Netstring => "LENGTH:BYTES, each",
+            Self::U32 => "four bytes of length, the highest first, then the bytes",
+        }
+    }
+}
+
 /// What serves a Hit's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handler {
@@ -107,6 +141,30 @@ pub enum Handler {
     Command(Vec<OsString>),
     /// A text for `/bin/sh -c`, once per request. Never empty.
     Shell(OsString),
+    /// A program that is started once per Hit, and asked one request after the other.
+    Coprocess {
+        /// [`Command`](Self::Command) or [`Shell`](Self::Shell).
+        program: Box<Self>,
+        /// How requests and replies are told apart on its pipes.
+        framing: Framing,
+        /// How many of them each slot keeps started ahead.
+        warm: u32,
+    },
+}
+
+impl Handler {
+    /// This program as a co-process, if a framing is named.
+    #[must_use]
+    pub fn framed(self, framing: Option<Framing>, warm: u32) -> Self {
+        match framing {
+            Some(framing) => Self::Coprocess {
+                program: Box::new(self),
+                framing,
+                warm,
+            },
+            None => self,
+        }
+    }
 }
 
 impl Default for Handler {

@@ -100,7 +100,7 @@ fn invalid_frames() -> Vec<Invalid> {
         invalid("INVALID.trailing", resized(spoilt("PING", &[]), 1)),
         with_body("INVALID.second-frame", spoilt("PING", &[]), b"x"),
         invalid("INVALID.reason", spoilt("CLOSE.done", &[(HEAD_BYTES, &[4])])),
-        invalid("INVALID.state", spoilt("WORKING.idle", &[(HEAD_BYTES + 24, &[4])])),
+        invalid("INVALID.state", spoilt("WORKING.idle", &[(HEAD_BYTES + 24, &[5])])),
         invalid(
             "INVALID.pool-name",
             spoilt("REGISTER.control", &[(HEAD_BYTES + 26, b"/")]),

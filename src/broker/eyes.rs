@@ -1,4 +1,4 @@
-//! What a broker sees of its workers without asking them: their loop counters, and which of their handlers are stopped.
+//! What a broker sees of its workers without asking them: their loop counters, and which of their handlers hang.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ pub(super) struct Eyes {
 pub(super) struct Seen {
     /// The counter of its control thread, then those of its slots.
     pub(super) counts: Vec<u64>,
-    /// Its slots, from 1, whose handlers are stopped (rule A2 b).
-    pub(super) stopped: Vec<u32>,
+    /// Its slots, from 1, whose handlers hang (rule A2 b, c).
+    pub(super) hung: Vec<u32>,
 }
 
 impl Eyes {
@@ -35,8 +35,8 @@ impl Eyes {
         let (_, view) = self.views.get(&id)?;
         Some(Seen {
             counts: (0..view.count()).filter_map(|index| view.get(index)).collect(),
-            stopped: (1..view.count())
-                .filter(|index| view.is_stopped(*index))
+            hung: (1..view.count())
+                .filter(|index| view.is_hung(*index))
                 .map(|index| index as u32)
                 .collect(),
         })

@@ -32,10 +32,11 @@ impl Machine {
         worker.beats = counts.iter().enumerate().map(seen).collect();
     }
 
-    /// The handlers of these slots of a worker are stopped, as by SIGSTOP; no others.
-    pub fn on_stopped(&mut self, id: WorkerId, slots: &[u32]) {
+    /// The handlers of these slots of a worker hang: they are stopped, as by SIGSTOP, or their progress has ceased. No others
+    /// do.
+    pub fn on_hung_handlers(&mut self, id: WorkerId, slots: &[u32]) {
         if let Some(worker) = self.registry.worker_mut(id) {
-            worker.stopped = slots.iter().copied().collect();
+            worker.hung_handlers = slots.iter().copied().collect();
         }
     }
 }
@@ -57,13 +58,13 @@ impl Worker {
         self.still(now, 0).max(self.still(now, number)) < liveness
     }
 
-    /// Whether a slot that serves a Hit hangs (rule A2): a loop has stood still for patience, or its handler is stopped.
+    /// Whether a slot that serves a Hit hangs (rule A2): a loop has stood still for patience, or its handler hangs.
     /// One that merely computes for long does not: its handler is a process of its own, and its loop turns.
     pub(super) fn is_hung(&self, now: Moment, number: u32, patience: Duration) -> bool {
         if broken(Rule::A2) {
             return now.since(self.heard_at) >= patience;
         }
-        self.stopped.contains(&number) || self.still(now, 0).max(self.still(now, number)) >= patience
+        self.hung_handlers.contains(&number) || self.still(now, 0).max(self.still(now, number)) >= patience
     }
 
     /// Nobody has stood still so far: the one who looks has (rule A3).
@@ -133,7 +134,7 @@ mod tests {
         assert!(worker.is_hung(Moment::ZERO + PATIENCE, 1, PATIENCE));
         worker.restart_beats(Moment::ZERO + PATIENCE);
         assert!(!worker.is_hung(Moment::ZERO + PATIENCE, 1, PATIENCE));
-        worker.stopped.insert(1);
+        worker.hung_handlers.insert(1);
         assert!(worker.is_hung(Moment::ZERO + PATIENCE, 1, PATIENCE));
     }
 }

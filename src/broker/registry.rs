@@ -25,8 +25,8 @@ pub(super) struct Worker {
     journal: bool,
     /// Its loops, as far as they can be seen from here: the control thread's, then those of its slots.
     pub(super) beats: Vec<Beat>,
-    /// Slots whose handler is stopped.
-    pub(super) stopped: BTreeSet<u32>,
+    /// Slots whose handler is stopped, or has ceased to report progress.
+    pub(super) hung_handlers: BTreeSet<u32>,
     pub(super) slots: BTreeMap<u32, Peer>,
 }
 
@@ -108,7 +108,7 @@ impl Registry {
             votes: said.votes,
             journal: said.journal,
             beats: Vec::new(),
-            stopped: BTreeSet::new(),
+            hung_handlers: BTreeSet::new(),
             slots: BTreeMap::new(),
         });
         worker.heard_at = now;

@@ -254,7 +254,7 @@ impl Loop {
         for (id, incarnation) in self.machine.workers().collect::<Vec<_>>() {
             if let Some(seen) = self.eyes.look(&self.dir, id, incarnation) {
                 self.machine.on_beats(now, id, &seen.counts);
-                self.machine.on_stopped(id, &seen.stopped);
+                self.machine.on_hung_handlers(id, &seen.hung);
             }
         }
     }

@@ -92,7 +92,7 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool) -> Result<Worker
     let handler = match args.builtin {
         Some(builtin) => Handler::Builtin(builtin),
         None if args.cmd.is_empty() => Handler::default(),
-        None => Handler::Command(args.cmd),
+        None => Handler::Command(args.cmd).framed(args.framing, args.warm),
     };
     Ok(WorkerOptions {
         place,
@@ -120,7 +120,7 @@ fn client(place: Place, args: ClientArgs, stdin_is_terminal: bool) -> Result<Cli
     };
     let local = args.local.then(|| match (args.builtin, args.handler) {
         (Some(builtin), _) => Handler::Builtin(builtin),
-        (None, Some(text)) => Handler::Shell(text),
+        (None, Some(text)) => Handler::Shell(text).framed(args.framing, 0),
         (None, None) => Handler::default(),
     });
     Ok(ClientOptions {

@@ -104,8 +104,14 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 
 /// The variables that a worker sets for the program that it runs.
 pub const HANDLER_ENVIRONMENT: &[(&str, &str)] = &[
-    ("ZHIT_HIT_ID", "key of the Hit"),
-    ("ZHIT_SEQ", "number of the request within the Hit, from 1"),
+    (
+        "ZHIT_HIT_ID",
+        "key of the Hit; not for one that --warm has started ahead",
+    ),
+    (
+        "ZHIT_SEQ",
+        "number of the request within the Hit, from 1; not with --framing",
+    ),
     ("ZHIT_POOL", "the worker's pool"),
     ("ZHIT_SLOT", "the slot, as w1/1"),
     ("ZHIT_HOST", "name of the host"),

@@ -434,9 +434,10 @@ impl Hit {
         self.work.as_ref().is_some_and(|work| work.state == WorkState::Ending)
     }
 
-    /// Whether the slot said that its handler is stopped, as by SIGSTOP (rule A2).
-    pub fn is_stopped(&self) -> bool {
-        self.is_open() && self.work.as_ref().is_some_and(|work| work.state == WorkState::Stopped)
+    /// How the handler hangs, if the slot said so (rule A2 b, c): it is stopped, or its progress has ceased.
+    pub fn hung_handler(&self) -> Option<WorkState> {
+        let state = self.work.as_ref().filter(|_| self.is_open())?.state;
+        matches!(state, WorkState::Stopped | WorkState::Stalled).then_some(state)
     }
 
     /// Pieces and bytes of replies that wait for their reader, and request bytes kept for repetition.

@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::{ClientOptions, Format, Input};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::message::WorkState;
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
 use crate::protocol::{HitKey, Message};
@@ -227,6 +228,10 @@ impl Client {
             }
         }
         self.pump();
+        let work = self.hit.work();
+        let progress = work.and_then(|work| work.progress.as_ref());
+        let said = progress.map(|said| (said.done, said.total, said.note.as_str()));
+        self.sink.bar.work(now, work.map_or(0, |work| work.seq), said);
         self.sink.bar.tick(now);
     }
 
@@ -254,15 +259,19 @@ impl Client {
             .hit
             .silence(clock::now())
             .filter(|silence| *silence >= self.patience);
-        let stopped = self.hit.is_stopped();
-        if silence.is_none() && !stopped {
+        let hung = self.hit.hung_handler();
+        if silence.is_none() && hung.is_none() {
             self.warned = false;
         } else if !self.warned {
             self.warned = true;
             let slot = &self.slot;
-            let what = match silence {
-                Some(silence) => format!("{slot} has been silent for {} s", silence.as_secs()),
-                None => format!("the handler on {slot} is stopped (kill -CONT continues it)"),
+            let what = match (silence, hung) {
+                (Some(silence), _) => format!("{slot} has been silent for {} s", silence.as_secs()),
+                (None, Some(WorkState::Stalled)) => {
+                    let patience = humantime::format_duration(self.patience);
+                    format!("the handler on {slot} reported progress before, and none for {patience}")
+                }
+                (None, _) => format!("the handler on {slot} is stopped (kill -CONT continues it)"),
             };
             let text = format!("zhit: client: {what}; waiting for it (^C gives up)\n");
             self.sink.write(Stream::Err, text.into(), Cost::default());

@@ -2,7 +2,7 @@
 //! one that is late.
 //!
 //! The file is an array of 64-bit numbers in native order: a counter for each loop, then a mark for each, which says
-//! what its loop sees of the handler that it runs (rule A2 b). It is written by the one process that made it
+//! what its loop sees of the handler that it runs (rule A2 b, c). It is written by the one process that made it
 //! and read by any number of others; each process finds it in a directory that only its owner may write to.
 
 use std::fmt;
@@ -76,13 +76,13 @@ impl Counters {
         self.counters()[index].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Says whether the handler that loop `index` runs is stopped, as by SIGSTOP.
+    /// Says whether the handler that loop `index` runs hangs (rule A2 b, c).
     ///
     /// # Panics
     /// For an index beyond the counters.
-    pub fn mark_stopped(&self, index: usize, stopped: bool) {
+    pub fn mark_hung(&self, index: usize, hung: bool) {
         let (_, marks) = halves(&self.map);
-        marks[index].store(stopped.into(), Ordering::Relaxed);
+        marks[index].store(hung.into(), Ordering::Relaxed);
     }
 
     /// How many turns loop `index` has made.
@@ -151,8 +151,8 @@ impl CountersView {
         counters.get(index).map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    /// Whether the handler that loop `index` runs is stopped, as far as that loop has seen.
-    pub fn is_stopped(&self, index: usize) -> bool {
+    /// Whether the handler that loop `index` runs hangs, as far as that loop has seen.
+    pub fn is_hung(&self, index: usize) -> bool {
         let (_, marks) = halves(&self.0);
         marks.get(index).is_some_and(|mark| mark.load(Ordering::Relaxed) != 0)
     }
@@ -223,11 +223,11 @@ mod tests {
         let (_dir, fd) = dir();
         let counters = Counters::create(&fd, "beat", 2).unwrap();
         let view = CountersView::open(&fd, "beat").unwrap().unwrap();
-        counters.mark_stopped(1, true);
-        assert_eq!([0, 1, 2].map(|index| view.is_stopped(index)), [false, true, false]);
+        counters.mark_hung(1, true);
+        assert_eq!([0, 1, 2].map(|index| view.is_hung(index)), [false, true, false]);
         assert_eq!((view.get(0), view.get(1)), (Some(0), Some(0)), "no counter has moved");
-        counters.mark_stopped(1, false);
-        assert!(!view.is_stopped(1));
+        counters.mark_hung(1, false);
+        assert!(!view.is_hung(1));
     }
 
     #[test]

@@ -10,9 +10,10 @@
 )]
 
 use std::io;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
@@ -23,17 +24,22 @@ use super::Words;
 /// More than /proc/self/stat ever has: 52 numbers and the name of a command.
 const STAT_BYTES_MAX: usize = 2048;
 
-/// First file descriptor that is not one of the three standard ones.
-const FIRST_OTHER_FD: libc::c_uint = 3;
+/// The handler's file descriptor for control lines.
+const CONTROL_FD: libc::c_int = 3;
+
+/// First file descriptor that is neither one of the three standard ones nor a handler's for control lines.
+const FIRST_OTHER_FD: libc::c_uint = 4;
 
 /// Makes the process that `command` starts the leader of a group of its own, which the kernel kills (its leader, with
-/// SIGKILL) when the *thread* that spawns it ends, and which inherits nothing but its three standard files.
+/// SIGKILL) when the *thread* that spawns it ends, and which inherits nothing but its three standard files and `control`,
+/// as its file descriptor 3.
 ///
 /// To be spawned on the thread whose life it shares. Spawning fails with `ESRCH` if this process has ended meanwhile.
 ///
 /// `known_at`: where it writes its process group and the time of its start, before it becomes the handler, so that what it
 /// starts can be found even if this process dies at once (rule O2).
-pub fn tie_to_this_thread(command: &mut Command, known_at: Option<GroupCell>) {
+pub fn tie_to_this_thread(command: &mut Command, control: OwnedFd, known_at: Option<GroupCell>) {
+    reserve_control_number();
     let parent = rustix::process::getpid();
     command.process_group(0);
     // SAFETY: the closure runs in the forked child, where only async-signal-safe calls are sound: it makes bare system
@@ -41,6 +47,7 @@ pub fn tie_to_this_thread(command: &mut Command, known_at: Option<GroupCell>) {
     unsafe {
         command.pre_exec(move || {
             tie(parent)?;
+            give_control(control.as_raw_fd())?;
             if let Some(cell) = &known_at {
                 cell.fill();
             }
@@ -56,7 +63,7 @@ pub fn in_own_session(command: &mut Command) {
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
-            keep_no_other_files();
+            keep_no_files_from(CONTROL_FD.cast_unsigned());
             Ok(())
         });
     }
@@ -105,19 +112,52 @@ fn tie(parent: Pid) -> io::Result<()> {
     if rustix::process::getppid() != Some(parent) {
         return Err(rustix::io::Errno::SRCH.into());
     }
-    keep_no_other_files();
+    keep_no_files_from(FIRST_OTHER_FD);
     Ok(())
 }
 
-/// Marks every file but the standard ones close-on-exec. The worker opens its own so anyway; this is for what it was
+/// Runs in the child: moves its end of the control pipe to the number that it is known by.
+fn give_control(control: RawFd) -> io::Result<()> {
+    // SAFETY: dup2(2) and fcntl(2) take numbers and touch no memory. The number 3 is nobody's in the child: see
+    // `reserve_control_number`.
+    let given = unsafe {
+        if control == CONTROL_FD {
+            libc::fcntl(control, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(control, CONTROL_FD)
+        }
+    };
+    if given < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Keeps the number 3 taken in this process for ever, so that the pipe on which the standard library reports a failed exec
+/// never has it: the child would close that pipe by putting its own there.
+fn reserve_control_number() {
+    static RESERVED: Once = Once::new();
+    RESERVED.call_once(|| {
+        // The lowest free number is taken. Without /dev/null no handler could be started anyway.
+        while let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            if null.as_raw_fd() > CONTROL_FD {
+                return;
+            }
+            let _ = null.into_raw_fd();
+        }
+    });
+}
+
+/// Marks every file from this number on close-on-exec. The worker opens its own so anyway; this is for what it was
 /// itself given by a careless parent, and for libraries: a lock kept open by a handler's daemon would never fall.
-fn keep_no_other_files() {
+fn keep_no_files_from(first: libc::c_uint) {
     // SAFETY: close_range(2) takes three numbers and touches no memory. With CLOEXEC it closes nothing yet, so that the
     // pipe on which the standard library reports a failed exec stays open. A kernel before 5.11 refuses, harmlessly.
     unsafe {
         libc::syscall(
             libc::SYS_close_range,
-            FIRST_OTHER_FD,
+            first,
             libc::c_uint::MAX,
             libc::CLOSE_RANGE_CLOEXEC,
         );

@@ -212,7 +212,7 @@ fn state(worker: &PongWorker) -> Option<Cell> {
             format!("hung: loop still for {}", span(still))
         } else {
             format!(
-                "{} hung: loop still, or handler stopped",
+                "{} hung: loop still, handler stopped, or its progress ceased",
                 count(worker.hung.into(), "slot")
             )
         };

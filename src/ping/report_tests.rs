@@ -98,7 +98,7 @@ fn who_hangs_is_named_with_the_evidence_and_makes_the_ping_incomplete() {
     let shown = report.answered(1, &pong(vec![stopped, one_slot]), RTT);
     assert!(shown.contains("0.4s ago  hung: loop still for 6.2s\n"), "{shown}");
     assert!(
-        shown.contains("0.4s ago  1 slot hung: loop still, or handler stopped\n"),
+        shown.contains("0.4s ago  1 slot hung: loop still, handler stopped, or its progress ceased\n"),
         "{shown}"
     );
     assert!(report.is_incomplete());

@@ -82,6 +82,15 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// Most bytes of an explanation that travels to a person (a note, a CLOSED's reason).
 pub const NOTE_BYTES_MAX: usize = 4096;
 
+/// Most bytes of a line that a handler says beside its reply; what is longer is cut.
+pub const CONTROL_LINE_BYTES_MAX: usize = 1024;
+
+/// Most bytes of a request to a co-process, which is delivered whole (rule S4).
+pub const COPROCESS_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most co-processes that a slot keeps started ahead.
+pub const WARM_MAX: u32 = 64;
+
 /// Most direct endpoints named by OPENED, and most bytes of each.
 pub const ENDPOINTS_MAX: usize = 8;
 /// Most bytes of one endpoint.

@@ -491,6 +491,8 @@ pub enum WorkState {
     Stopped = 2,
     /// A handler that was told to end is given its grace.
     Ending = 3,
+    /// A request's handler has reported progress before, and has not for patience (rule A2 c).
+    Stalled = 4,
 }
 
 /// A handler's own report of how far it is.

@@ -27,6 +27,17 @@ pub(super) struct Meter {
     now: Counts,
     total: Option<u64>,
     samples: VecDeque<(Moment, Counts)>,
+    work: Option<Work>,
+}
+
+/// What the handler itself says of the request that runs: so much done, of so much; 0 if it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Work {
+    seq: u64,
+    done: u64,
+    total: u64,
+    /// When it first said so, and how much was done by then.
+    first: (Moment, u64),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +56,22 @@ impl Meter {
             now: Counts::default(),
             total: None,
             samples,
+            work: None,
         }
+    }
+
+    /// What the handler says of request `seq`: done and total; `None`: nothing.
+    pub(super) fn set_work(&mut self, now: Moment, seq: u64, said: Option<(u64, u64)>) {
+        self.work = said.map(|(done, total)| {
+            let same = self.work.filter(|work| work.seq == seq && work.done <= done);
+            let first = same.map_or((now, done), |work| work.first);
+            Work {
+                seq,
+                done,
+                total,
+                first,
+            }
+        });
     }
 
     pub(super) fn sent(&mut self, bytes: u64) {
@@ -75,9 +101,15 @@ impl Meter {
     /// The line, at most `columns` wide.
     pub(super) fn line(&self, now: Moment, columns: usize) -> String {
         let total = self.total.filter(|total| self.now.sent < *total);
-        let parts = match total {
-            Some(total) => self.parts_of_known(now, total),
-            None => self.parts_of_unknown(now),
+        // What the handler says counts more than bytes: those of a short request are sent long before it is done.
+        let work = self.work.filter(|work| work.total > 0);
+        let share = work
+            .map(|work| (work.done.min(work.total), work.total))
+            .or(total.map(|total| (self.now.sent, total)));
+        let parts = match (work, total) {
+            (Some(work), _) => self.parts_of_work(now, work),
+            (None, Some(total)) => self.parts_of_known(now, total),
+            (None, None) => self.parts_of_unknown(now),
         };
         // Parts stand in the order of their worth; those at the end that don't fit are left out.
         let mut text = String::new();
@@ -89,8 +121,8 @@ impl Meter {
             text.push_str(GAP);
             text.push_str(part);
         }
-        let bar = total
-            .map(|total| self.bar(total, room.saturating_sub(text.width())))
+        let bar = share
+            .map(|share| bar(share, room.saturating_sub(text.width())))
             .unwrap_or_default();
         let said = if text.len() + bar.len() == 0 {
             cut(&self.label, columns)
@@ -125,12 +157,29 @@ impl Meter {
         ]
     }
 
+    fn parts_of_work(&self, now: Moment, work: Work) -> Vec<String> {
+        let done = work.done.min(work.total);
+        let (since, from) = work.first;
+        let left = now.since(since).as_millis() * u128::from(work.total - done);
+        let left = left.checked_div(u128::from(done.saturating_sub(from)));
+        let left = left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX)));
+        vec![
+            format!("{:>3}%", u128::from(done) * 100 / u128::from(work.total)),
+            format!("{done} of {}", work.total),
+            left.filter(|_| done < work.total)
+                .map(|left| format!("{} left", human::span(left)))
+                .unwrap_or_default(),
+            human::span(now.since(self.started_at)),
+        ]
+    }
+
     fn parts_of_unknown(&self, now: Moment) -> Vec<String> {
         // Of the two directions the busier one is what is being waited for.
         let rate = self
             .rate(now, |counts| counts.sent)
             .max(self.rate(now, |counts| counts.received));
         vec![
+            self.work.map(|work| format!("{} done", work.done)).unwrap_or_default(),
             format!("sent {:>8}", human::bytes(self.now.sent)),
             self.received_part(),
             format!("{:>8}/s", human::bytes(rate)),
@@ -151,16 +200,16 @@ impl Meter {
         let per_second = (bytes * 1_000_000).checked_div(now.since(*since).as_micros());
         u64::try_from(per_second.unwrap_or(0)).unwrap_or(u64::MAX)
     }
+}
 
-    fn bar(&self, total: u64, room: usize) -> String {
-        let inner = room.saturating_sub(GAP.len() + 2).min(BAR_COLUMNS_MAX);
-        if inner < BAR_COLUMNS_MIN {
-            return String::new();
-        }
-        let done = (u128::from(self.now.sent) * inner as u128 / u128::from(total.max(1))) as usize;
-        let done = done.min(inner - 1);
-        format!("{GAP}[{}>{}]", "=".repeat(done), " ".repeat(inner - done - 1))
+fn bar((done, total): (u64, u64), room: usize) -> String {
+    let inner = room.saturating_sub(GAP.len() + 2).min(BAR_COLUMNS_MAX);
+    if inner < BAR_COLUMNS_MIN {
+        return String::new();
     }
+    let done = (u128::from(done) * inner as u128 / u128::from(total.max(1))) as usize;
+    let done = done.min(inner - 1);
+    format!("{GAP}[{}>{}]", "=".repeat(done), " ".repeat(inner - done - 1))
 }
 
 /// A message cut shorter than this is left out.
@@ -215,6 +264,32 @@ mod tests {
             meter.line(at(8), 79),
             "default  sent  800 MiB  received     12 B   100 MiB/s  8.0s"
         );
+    }
+
+    #[test]
+    fn what_the_handler_says_counts_more_than_bytes() {
+        let mut meter = Meter::new("default", at(0));
+        meter.sent(10);
+        meter.set_work(at(2), 1, Some((10, 50)));
+        meter.set_work(at(6), 1, Some((30, 50)));
+        meter.set_message("page 30".into());
+        assert_eq!(
+            meter.line(at(6), 100),
+            "default  [========================>               ]   60%  30 of 50  4.0s left  6.0s  page 30"
+        );
+        meter.set_work(at(7), 1, Some((80, 50)));
+        assert!(
+            meter.line(at(7), 79).contains("100%  50 of 50  7.0s"),
+            "{}",
+            meter.line(at(7), 79)
+        );
+        meter.set_work(at(8), 2, Some((7, 0)));
+        assert!(
+            meter.line(at(8), 79).starts_with("default  7 done  sent"),
+            "a total that nobody knows"
+        );
+        meter.set_work(at(9), 2, None);
+        assert!(meter.line(at(9), 79).starts_with("default  sent"));
     }
 
     #[test]

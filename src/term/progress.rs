@@ -120,6 +120,16 @@ impl Bar {
         }
     }
 
+    /// What the handler says of the request that runs: its number, done, total (0: not known) and a note. It may come from
+    /// a peer.
+    pub fn work(&mut self, now: Moment, seq: u64, said: Option<(u64, u64, &str)>) {
+        if self.place != Place::Nowhere {
+            self.meter
+                .set_work(now, seq, said.map(|(done, total, _)| (done, total)));
+            self.message(said.map_or("", |(.., note)| note));
+        }
+    }
+
     /// When [`tick`](Self::tick) has something to do next; `None` for a bar that is never seen.
     pub fn next_deadline(&self) -> Option<Moment> {
         (self.place != Place::Nowhere).then_some(self.next_draw_at)

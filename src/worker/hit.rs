@@ -9,7 +9,7 @@ use crate::election::journal::Entry;
 use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Term};
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::message::{
-    Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Message, Packet, WorkState, Working,
+    Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Message, Packet, Progress, WorkState, Working,
 };
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
@@ -29,8 +29,10 @@ pub(super) struct Request {
     fed: bool,
     /// Its client has gone; its reply is thrown away (rule O8).
     discarded: bool,
-    /// What its handler does: runs, is stopped (as by SIGSTOP), or was told to end.
+    /// What its handler does.
     state: WorkState,
+    /// What it says of its progress.
+    progress: Option<Progress>,
     /// Its handler has ended so; the reply's end waits for credit.
     ended: Option<(Status, String)>,
 }
@@ -62,6 +64,10 @@ pub(super) struct Hit {
     journalled: u64,
     /// The Hit is over once this request's reply is acknowledged.
     last: Option<u64>,
+    /// A co-process lives in the slot as long as the Hit does.
+    pub(super) resident: bool,
+    /// The co-process has ended, and why: the Hit is over once what it has answered is acknowledged.
+    doom: Option<String>,
 }
 
 impl Hit {
@@ -93,6 +99,8 @@ impl Hit {
             answered: 0,
             journalled: 0,
             last: (lease.close_after && ends > 0).then_some(ends),
+            resident: false,
+            doom: None,
         }
     }
 
@@ -248,7 +256,7 @@ impl Hit {
     /// Starts the oldest request if none runs. What is left of one that was answered early is thrown away.
     pub(super) fn start_next(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.journal_answered(out);
-        if self.request.is_some() {
+        if self.request.is_some() || self.doom.is_some() {
             return;
         }
         while let Some(piece) = self.requests.peek() {
@@ -267,6 +275,7 @@ impl Hit {
                 fed: false,
                 discarded: false,
                 state: WorkState::Running,
+                progress: None,
                 ended: None,
             });
             if !broken(Rule::O2) {
@@ -292,6 +301,18 @@ impl Hit {
 
     pub(super) fn stop_running(&mut self) {
         self.request = None;
+    }
+
+    /// The co-process has ended.
+    pub(super) fn doom(&mut self, why: String) {
+        self.resident = false;
+        self.doom.get_or_insert(why);
+    }
+
+    /// Why the Hit is over by its handler's end, once its client has what was answered.
+    pub(super) fn is_doomed(&self) -> Option<&str> {
+        let settled = self.request.is_none() && self.replies.is_settled();
+        self.doom.as_deref().filter(|_| settled)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -333,13 +354,17 @@ impl Hit {
         earliest(Some(silent), self.requests.next_deadline()).unwrap_or(silent)
     }
 
-    pub(super) const fn on_handler_state(&mut self, stopped: bool) {
+    pub(super) fn on_handler_state(&mut self, state: WorkState, progress: Option<&Progress>) {
         if let Some(request) = &mut self.request {
-            request.state = match (request.state, stopped) {
-                (WorkState::Ending, _) => WorkState::Ending,
-                (_, true) => WorkState::Stopped,
-                (_, false) => WorkState::Running,
-            };
+            if request.state != WorkState::Ending {
+                request.state = state;
+            }
+            if request.progress.as_ref() != progress {
+                request.progress = progress.map(|progress| Progress {
+                    note: cut_note(&progress.note).to_owned(),
+                    ..*progress
+                });
+            }
         }
     }
 
@@ -356,7 +381,7 @@ impl Hit {
             elapsed_ms: request.map_or(0, |r| now.since(r.started_at).as_millis() as u64),
             bytes_in: request.map_or(0, |r| r.bytes_in),
             bytes_out: request.map_or(0, |r| r.bytes_out),
-            progress: None,
+            progress: request.and_then(|r| r.progress.clone()),
         })
     }
 

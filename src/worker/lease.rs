@@ -13,7 +13,8 @@ use crate::election::journal::Entry;
 use crate::protocol::ids::{HitKey, Incarnation, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
-    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Lease, Message, Register, Registered,
+    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Lease, Message, Progress, Register, Registered,
+    WorkState,
 };
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
@@ -65,6 +66,8 @@ pub enum Action {
     },
     /// End the running handler: tell it, then kill it after its grace. Its end is still to be reported.
     Stop,
+    /// The Hit is over: close the co-process's input, and end it if it does not end itself. Its end is still to be reported.
+    Retire,
     /// The Hit is over and its handler gone: remove what is left of it.
     Clean,
 }
@@ -249,10 +252,32 @@ impl Slot {
         }
     }
 
-    /// Whether the running handler is stopped, as by SIGSTOP (rule A2): clients are told by the next WORKING.
-    pub fn on_handler_state(&mut self, stopped: bool) {
+    /// What the running handler does, and says of its progress (rule A2): clients are told by the next WORKING.
+    pub fn on_handler_state(&mut self, state: WorkState, progress: Option<&Progress>) {
         if let State::Serving(hit) = &mut self.state {
-            hit.on_handler_state(stopped);
+            hit.on_handler_state(state, progress);
+        }
+    }
+
+    /// A co-process was started for the Hit, or taken from those that were started ahead.
+    pub fn on_resident(&mut self) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.resident = true;
+        }
+    }
+
+    /// The Hit's co-process has ended and nothing of it is left; `why` is for people. To be said before the end of a request
+    /// that it ran.
+    pub fn on_resident_gone(&mut self, now: Moment, why: String, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Serving(hit) => hit.doom(why),
+            State::Ending(hit, ..) => {
+                hit.resident = false;
+                if !hit.is_running() {
+                    self.conclude(now, out);
+                }
+            }
+            State::Idle => {}
         }
     }
 
@@ -266,7 +291,11 @@ impl Slot {
             }
             State::Ending(hit, ..) => {
                 hit.stop_running();
-                self.conclude(now, out);
+                if hit.resident {
+                    out.push(Action::Retire);
+                } else {
+                    self.conclude(now, out);
+                }
             }
             State::Idle => {}
         }
@@ -296,12 +325,12 @@ impl Slot {
                 return;
             }
         };
-        let running = hit.is_running();
+        let (running, resident) = (hit.is_running(), hit.resident);
         self.state = State::Ending(hit, reason, note);
-        if running {
-            out.push(Action::Stop);
-        } else {
-            self.conclude(now, out);
+        match (running, resident) {
+            (true, _) => out.push(Action::Stop),
+            (false, true) => out.push(Action::Retire),
+            (false, false) => self.conclude(now, out),
         }
     }
 
@@ -327,6 +356,9 @@ impl Slot {
             hit.flush(now, out);
             if hit.is_over() {
                 self.end_hit(now, ClosedReason::Done, String::new(), out);
+            } else if let Some(why) = hit.is_doomed() {
+                let why = cut_note(why).to_owned();
+                self.end_hit(now, ClosedReason::HandlerEnded, why, out);
             }
         }
         if self.register_at <= now && self.goodbye_at.is_none() {

@@ -106,6 +106,7 @@ impl Bench {
             },
             Action::Start { .. } => "*start*".to_owned(),
             Action::Stop => "*stop*".to_owned(),
+            Action::Retire => "*retire*".to_owned(),
             Action::Clean => "*clean*".to_owned(),
         });
         done.collect()

@@ -7,6 +7,7 @@ pub mod handler;
 mod hit;
 pub mod lease;
 mod office;
+mod residents;
 pub mod scratch;
 mod serve;
 mod slot;

@@ -41,6 +41,24 @@ impl Scratch {
         }
     }
 
+    /// Names one for a process that is started before its Hit; `number` tells it from others of the slot.
+    pub fn ahead(runtime_dir: &Path, slot: SlotId, number: u64) -> Self {
+        let name = format!("{}ahead-{number}", prefix(slot));
+        Self {
+            path: runtime_dir.join(SCRATCH_DIR).join(name),
+            made: false,
+        }
+    }
+
+    /// The same directory for another owner; only one of the two makes it.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            made: false,
+        }
+    }
+
     /// Its path, whether it exists or not.
     pub fn path(&self) -> &Path {
         &self.path

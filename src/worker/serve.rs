@@ -21,7 +21,7 @@ use crate::signals::{self, Stop};
 use super::ballots::Ballots;
 use super::control::Control;
 use super::elector::Elector;
-use super::handler::Spec;
+use super::handler::{Coprocesses, Spec};
 use super::lease::Identity;
 use super::office::OfficeWatch;
 use super::slot::{Common, Orders, SlotLoop};
@@ -113,6 +113,11 @@ fn spec(handler: &Handler) -> Spec {
         Handler::Builtin(builtin) => Spec::Builtin(*builtin),
         Handler::Command(words) => Spec::Process(words.clone()),
         Handler::Shell(text) => Spec::Shell(text.to_string_lossy().into_owned()),
+        Handler::Coprocess { program, framing, warm } => Spec::Coprocess(Box::new(Coprocesses {
+            command: spec(program),
+            framing: *framing,
+            warm: *warm,
+        })),
     }
 }
 
@@ -152,6 +157,7 @@ impl<'a> Serving<'a> {
             grace: options.grace,
             interval: options.timing.interval,
             liveness: options.timing.liveness,
+            patience: options.timing.patience,
             runtime_dir: dir.path().to_owned(),
             broker_socket: dir.broker_socket(),
             counters: Arc::clone(&counters),

@@ -18,12 +18,13 @@ use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Wake
 use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId, Term};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
-use crate::protocol::message::WorkState;
+use crate::protocol::message::{Progress, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
 
-use super::handler::{Output, RequestContext, Running, Spec};
+use super::handler::{Left, Output, RequestContext, Running, Spec};
 use super::lease::{Action, Identity, Slot};
+use super::residents::Residents;
 use super::scratch::Scratch;
 
 /// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
@@ -52,6 +53,7 @@ pub(super) struct Common {
     pub(super) grace: Duration,
     pub(super) interval: Duration,
     pub(super) liveness: u32,
+    pub(super) patience: Duration,
     pub(super) runtime_dir: PathBuf,
     pub(super) broker_socket: PathBuf,
     pub(super) counters: Arc<Counters>,
@@ -69,13 +71,17 @@ pub(super) struct SlotLoop {
     waker: Waker,
     journal: SlotWriter<Arc<Words>>,
     running: Option<Running>,
+    residents: Residents,
     scratch: Option<Scratch>,
     actions: Vec<Action>,
     outputs: Vec<Output>,
     registration_seen: u64,
     no_route: bool,
-    /// When to look again whether the handler is stopped.
+    /// When to look again what the handler does.
     look_at: Moment,
+    /// What it said of its progress, and since when it has said nothing else.
+    progress_seen: Option<Progress>,
+    progress_at: Moment,
     /// When the grace of the leaving worker was over.
     abandoned_at: Option<Moment>,
 }
@@ -95,12 +101,15 @@ impl SlotLoop {
             waker,
             journal,
             running: None,
+            residents: Residents::default(),
             scratch: None,
             actions: Vec::new(),
             outputs: Vec::new(),
             registration_seen: 0,
             no_route: true,
             look_at: Moment::ZERO,
+            progress_seen: None,
+            progress_at: Moment::ZERO,
             abandoned_at: None,
         })
     }
@@ -117,6 +126,7 @@ impl SlotLoop {
             self.look_at_handler();
             self.receive()?;
             self.drive()?;
+            self.look_at_resident()?;
             let now = clock::now();
             self.machine.on_tick(now, &mut self.actions);
             self.perform()?;
@@ -145,16 +155,31 @@ impl SlotLoop {
         self.perform()
     }
 
-    /// Whether the handler is stopped: its pipes look as if it merely computed.
+    /// Whether the handler hangs: its pipes look as if it merely computed.
     fn look_at_handler(&mut self) {
         let now = clock::now();
-        if let Some(running) = self.running.as_ref().filter(|_| self.look_at <= now) {
-            self.look_at = now + self.common.interval / 2;
-            let stopped = running.state() == WorkState::Stopped;
-            self.machine.on_handler_state(stopped);
-            // The broker sees it there, and says so to whoever asks.
-            self.common.counters.mark_stopped(self.id().number as usize, stopped);
+        let number = self.id().number as usize;
+        let room = self.machine.output_room() > 0;
+        let Some(running) = self.running.as_ref().filter(|_| self.look_at <= now) else {
+            return;
+        };
+        self.look_at = now + self.common.interval / 2;
+        let progress = running.progress();
+        // Who waits for the client, for its bytes or for room, cannot get on (rule A2).
+        let waits = !room || (running.wants_input() && !self.machine.has_input());
+        if waits || progress != self.progress_seen.as_ref() {
+            self.progress_seen = progress.cloned();
+            self.progress_at = now;
         }
+        let stalled = progress.is_some() && now.since(self.progress_at) >= self.common.patience;
+        let state = match running.state() {
+            WorkState::Running if stalled => WorkState::Stalled,
+            state => state,
+        };
+        self.machine.on_handler_state(state, progress);
+        // The broker sees it there, and says so to whoever asks.
+        let hung = matches!(state, WorkState::Stopped | WorkState::Stalled);
+        self.common.counters.mark_hung(number, hung);
     }
 
     /// The handler is told to end if it was not; the grace of the worker is not granted to it a second time.
@@ -168,6 +193,7 @@ impl SlotLoop {
                 running.kill();
             }
         }
+        self.residents.end(now, kill_by, kill);
         Ok(())
     }
 
@@ -200,6 +226,7 @@ impl SlotLoop {
                             running.stop(clock::now(), Status::Cancelled);
                         }
                     }
+                    Action::Retire => self.residents.retire(clock::now()),
                     Action::Clean => self.clean(),
                 }
             }
@@ -252,7 +279,45 @@ impl SlotLoop {
                 start,
             }),
         };
-        self.running = Some(Running::start(&self.common.spec, context, clock::now()));
+        let mut is_resident = false;
+        self.running = Some(match &self.common.spec {
+            Spec::Coprocess(talk) => match self.residents.take(talk, &context, &self.journal) {
+                Ok(process) => {
+                    is_resident = true;
+                    Running::ask(process, &context, clock::now())
+                }
+                Err(note) => Running::not_started(note),
+            },
+            spec => Running::start(spec, context, clock::now()),
+        });
+        if is_resident {
+            self.machine.on_resident();
+        }
+    }
+
+    /// A co-process that is asked nothing has to stay alive and silent, or its Hit is over.
+    fn look_at_resident(&mut self) -> Result<(), NetError> {
+        let now = clock::now();
+        if self.running.is_none()
+            && let Some(why) = self.residents.turn(now)
+        {
+            self.machine.on_resident_gone(now, why, &mut self.actions);
+            self.machine.flush(now, &mut self.actions);
+        }
+        self.perform()
+    }
+
+    /// Keeps co-processes started ahead, one a turn.
+    fn keep_warm(&mut self) {
+        if let Spec::Coprocess(talk) = &self.common.spec
+            && self.running.is_none()
+            && !self.common.orders.drain.load(Ordering::Acquire)
+        {
+            let (pool, host, slot) = (&self.pool, self.machine.host(), self.id());
+            let dir = &self.common.runtime_dir;
+            self.residents
+                .keep_warm(talk, (pool, host, slot), dir, self.common.grace);
+        }
     }
 
     fn clean(&mut self) {
@@ -305,12 +370,15 @@ impl SlotLoop {
                     self.machine.on_output(channel, bytes);
                 }
                 Output::Ended { status, note } => {
-                    self.running = None;
-                    self.common
-                        .counters
-                        .mark_stopped(self.machine.id().number as usize, false);
-                    self.machine
-                        .on_handler_ended(clock::now(), status, &note, &mut self.actions);
+                    let now = clock::now();
+                    match self.running.take().map(Running::leave) {
+                        Some(Left::Resident(process)) => self.residents.put(process),
+                        Some(Left::Gone(why)) => self.machine.on_resident_gone(now, why, &mut self.actions),
+                        Some(Left::Nothing) | None => {}
+                    }
+                    self.progress_seen = None;
+                    self.common.counters.mark_hung(self.machine.id().number as usize, false);
+                    self.machine.on_handler_ended(now, status, &note, &mut self.actions);
                 }
             }
         }
@@ -318,8 +386,12 @@ impl SlotLoop {
     }
 
     fn wait(&mut self) -> Result<(), NetError> {
+        self.keep_warm();
         let now = clock::now();
-        let deadline = self.running.as_ref().and_then(Running::next_deadline);
+        let deadline = match &self.running {
+            Some(running) => running.next_deadline(),
+            None => self.residents.next_deadline(),
+        };
         let deadline = earliest(deadline, self.machine.next_deadline());
         // Rule A1: the loop turns at least every quarter of an interval.
         let longest = self.common.interval / 4;
@@ -328,7 +400,10 @@ impl SlotLoop {
         let timeout = if hungry { Duration::ZERO } else { timeout };
         let room = self.machine.output_room();
         let running = self.running.iter();
-        let fds: Vec<_> = running.flat_map(|running| running.fds(room)).collect();
+        let mut fds: Vec<_> = running.flat_map(|running| running.fds(room)).collect();
+        if self.running.is_none() {
+            fds.extend(self.residents.fds());
+        }
         let mut poll = Poll::new();
         let write = Interest::WRITE.when(self.no_route);
         let dealer = poll.socket(&self.dealer, Interest::READ | write);

@@ -211,6 +211,7 @@ impl World {
                         handler.stop(now);
                     }
                 }
+                Action::Retire => unreachable!("no co-process lives here"),
                 Action::Clean => self.books.cleaned(index)?,
             }
         }

@@ -105,11 +105,10 @@ fn a_hit_is_read_as_it_was_written() {
         (Duration::from_secs(15), Some((1234, 99)))
     );
     writer.write(at(1), Entry::Answered(1));
-    assert_eq!(
-        slot(&pages, 2).running.expect("runs").group,
-        None,
-        "its handler is gone"
-    );
+    // A co-process goes on; of another handler nothing is left by that number and start (rule O9).
+    assert_eq!(slot(&pages, 2).running.expect("runs").group, Some((1234, 99)));
+    writer.write_group(4321, 100);
+    assert_eq!(slot(&pages, 2).running.expect("runs").group, Some((4321, 100)));
     assert_eq!(slot(&pages, 2).running.expect("runs").attach, Attach(1));
     writer.write(at(2), Entry::Attached(Attach(2)));
     assert_eq!(slot(&pages, 2).running.expect("runs").attach, Attach(2));

@@ -143,12 +143,15 @@ impl<S: std::ops::Deref<Target: Store>> SlotWriter<S> {
             Entry::Attached(attach) => self.set(record::ATTACH, attach.0.into()),
             Entry::Withdrawn => self.changed(|| self.set(record::SERVES, 0)),
             Entry::Started(seq) => self.set(record::STARTED, seq),
-            Entry::Answered(seq) => {
-                self.set(record::GROUP, 0);
-                self.set(record::ANSWERED, seq);
-            }
+            Entry::Answered(seq) => self.set(record::ANSWERED, seq),
             Entry::Ended(reason) => self.end(now, reason),
         }
+    }
+
+    /// The Hit's handler is this process group, whose leader started then: one that was started ahead.
+    pub fn write_group(&self, group: u32, leader_started: u64) {
+        self.set(record::GROUP_START, leader_started);
+        self.set(record::GROUP, group.into());
     }
 
     /// Where the handler's process writes its group and start time, itself, between fork and exec.

@@ -28,7 +28,7 @@ macro_rules! wire_enum {
 wire_enum!(Disconnect: NotRegistered, Leaving, TooMany, Unexpected, Dedicated);
 wire_enum!(FullReason: Busy, NoWorker, Leaving, QueueFull);
 wire_enum!(DeclineReason: Busy, Draining, Ended, Unknown, StaleTerm);
-wire_enum!(WorkState: Idle, Running, Stopped, Ending);
+wire_enum!(WorkState: Idle, Running, Stopped, Ending, Stalled);
 wire_enum!(CloseReason: Done, Abandoned, Detached);
 wire_enum!(ClosedReason: Done, ClientSilent, WorkerLeft, WorkerDied, HandlerEnded, Violation, Unknown, Superseded);
 

@@ -47,8 +47,12 @@ pub(super) struct Exit {
 
 impl Leader {
     /// Starts the command, whose three standard files are to be pipes, in a group of its own; tied to this thread.
-    pub(super) fn spawn(command: &mut Command, known_at: Option<GroupCell>) -> io::Result<(Self, Pipes)> {
-        spawn::tie_to_this_thread(command, known_at);
+    pub(super) fn spawn(
+        command: &mut Command,
+        known_at: Option<GroupCell>,
+        control: OwnedFd,
+    ) -> io::Result<(Self, Pipes)> {
+        spawn::tie_to_this_thread(command, control, known_at);
         let mut child = signals::unblocked(|| command.spawn())?;
         // Nobody else reaps, so the number is still this child's, even if it has exited already.
         let pid = Pid::from_child(&child);

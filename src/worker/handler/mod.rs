@@ -6,7 +6,11 @@
 //! [`Output::Ended`], whatever happens.
 
 mod builtin;
+mod child;
+mod control;
+mod coprocess;
 mod drain;
+mod framing;
 mod leader;
 mod notes;
 mod per_request;
@@ -22,13 +26,17 @@ use bytes::Bytes;
 pub use pipes::Interest;
 
 use self::builtin::BuiltinRun;
+use self::child::Interests;
+use self::coprocess::Exchange;
+pub use self::coprocess::{Coprocess, Home};
 use self::per_request::Process;
 use super::scratch::Scratch;
 use crate::builtin::Builtin;
 use crate::mapped::spawn::GroupCell;
+use crate::options::Framing;
 use crate::protocol::ids::{HitKey, SlotId};
 use crate::protocol::limits::CHUNK_BYTES_MAX;
-use crate::protocol::message::{Channel, WorkState};
+use crate::protocol::message::{Channel, Progress, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
 
@@ -42,8 +50,31 @@ pub enum Spec {
     Process(Vec<OsString>),
     /// A command for `/bin/sh -c`.
     Shell(String),
+    /// One process for a whole Hit.
+    Coprocess(Box<Coprocesses>),
     /// No program at all.
     Builtin(Builtin),
+}
+
+/// Co-processes, as a worker starts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coprocesses {
+    /// The program: words or a shell command.
+    pub command: Spec,
+    /// How requests and replies are told apart on its pipes.
+    pub framing: Framing,
+    /// How many of them a slot keeps started ahead.
+    pub warm: u32,
+}
+
+/// What a request that has ended leaves.
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// A co-process that waits for the next one.
+    Resident(Box<Coprocess>),
+    /// A co-process that has ended, and its Hit with it; what a person should know about that.
+    Gone(String),
 }
 
 /// Which request is run, where, and within which limits.
@@ -92,6 +123,7 @@ enum Kind {
     Builtin(BuiltinRun),
     /// In a box, so that the small and many builtins stay small.
     Process(Box<Process>),
+    Exchange(Box<Exchange>),
     NotStarted(NotStarted),
 }
 
@@ -105,6 +137,15 @@ struct NotStarted {
     fed_end: bool,
 }
 
+impl Kind {
+    fn not_started(note: String) -> Self {
+        Self::NotStarted(NotStarted {
+            note: Some(note),
+            ..NotStarted::default()
+        })
+    }
+}
+
 impl Running {
     /// Starts a request. A failure to start comes out as [`Output::Ended`] on the next turn.
     ///
@@ -112,14 +153,30 @@ impl Running {
     pub fn start(spec: &Spec, context: RequestContext<'_>, now: Moment) -> Self {
         Self(match spec {
             Spec::Builtin(builtin) => Kind::Builtin(BuiltinRun::start(*builtin, &context, now)),
+            Spec::Coprocess(_) => Kind::not_started("a co-process is asked, not started".to_owned()),
             Spec::Process(_) | Spec::Shell(_) => match Process::start(spec, context, now) {
                 Ok(process) => Kind::Process(Box::new(process)),
-                Err(note) => Kind::NotStarted(NotStarted {
-                    note: Some(note),
-                    ..NotStarted::default()
-                }),
+                Err(note) => Kind::not_started(note),
             },
         })
+    }
+
+    /// Asks a co-process.
+    pub fn ask(process: Coprocess, context: &RequestContext<'_>, now: Moment) -> Self {
+        Self(Kind::Exchange(Box::new(Exchange::start(process, context, now))))
+    }
+
+    /// A request whose handler could not be started, and why.
+    pub fn not_started(note: String) -> Self {
+        Self(Kind::not_started(note))
+    }
+
+    /// What is left once it has ended.
+    pub fn leave(self) -> Left {
+        match self.0 {
+            Kind::Exchange(exchange) => exchange.leave(),
+            Kind::Builtin(_) | Kind::Process(_) | Kind::NotStarted(_) => Left::Nothing,
+        }
     }
 
     /// Whether more of the request's body is wanted; else a piece waits inside, or the end has been fed.
@@ -127,6 +184,7 @@ impl Running {
         match &self.0 {
             Kind::Builtin(run) => run.wants_input(),
             Kind::Process(process) => process.wants_input(),
+            Kind::Exchange(exchange) => exchange.wants_input(),
             Kind::NotStarted(failed) => !failed.fed_end,
         }
     }
@@ -136,6 +194,7 @@ impl Running {
         match &mut self.0 {
             Kind::Builtin(run) => run.feed(bytes, end),
             Kind::Process(process) => process.feed(bytes, end),
+            Kind::Exchange(exchange) => exchange.feed(&bytes, end),
             Kind::NotStarted(failed) => {
                 failed.fed += bytes.len() as u64;
                 failed.fed_end |= end;
@@ -149,6 +208,7 @@ impl Running {
         match &self.0 {
             Kind::Builtin(run) => run.taken(),
             Kind::Process(process) => process.taken(),
+            Kind::Exchange(exchange) => exchange.taken(),
             Kind::NotStarted(failed) => failed.taken,
         }
     }
@@ -158,18 +218,19 @@ impl Running {
         match &self.0 {
             Kind::Builtin(run) => run.bytes_out(),
             Kind::Process(process) => process.bytes_out(),
+            Kind::Exchange(exchange) => exchange.bytes_out(),
             Kind::NotStarted(_) => 0,
         }
     }
 
     /// What to poll for; output is waited for only if there is room for it.
     pub fn fds(&self, output_room: usize) -> impl Iterator<Item = Interest<'_>> {
-        match &self.0 {
+        let interests: Interests<'_> = match &self.0 {
             Kind::Process(process) => process.interests(output_room),
-            Kind::Builtin(_) | Kind::NotStarted(_) => [None, None, None, None],
-        }
-        .into_iter()
-        .flatten()
+            Kind::Exchange(exchange) => exchange.interests(output_room),
+            Kind::Builtin(_) | Kind::NotStarted(_) => Interests::default(),
+        };
+        interests.into_iter().flatten()
     }
 
     /// Does what can be done now and appends what comes of it: at most `output_room` bytes (and 1 MiB), and the end.
@@ -177,6 +238,7 @@ impl Running {
         match &mut self.0 {
             Kind::Builtin(run) => run.turn(now, output_room, out),
             Kind::Process(process) => process.turn(now, output_room, out),
+            Kind::Exchange(exchange) => exchange.turn(now, output_room, out),
             Kind::NotStarted(failed) => {
                 failed.taken = failed.fed;
                 let ended = failed.note.take().map(|note| Output::Ended {
@@ -194,14 +256,17 @@ impl Running {
         match &mut self.0 {
             Kind::Builtin(run) => run.stop(why),
             Kind::Process(process) => process.stop(now, why),
+            Kind::Exchange(exchange) => exchange.stop(now, why),
             Kind::NotStarted(_) => {}
         }
     }
 
     /// Kills a handler that was told to end and has not by then, even if its grace is longer.
     pub fn kill_by(&mut self, at: Moment) {
-        if let Kind::Process(process) = &mut self.0 {
-            process.kill_by(at);
+        match &mut self.0 {
+            Kind::Process(process) => process.kill_by(at),
+            Kind::Exchange(exchange) => exchange.kill_by(at),
+            Kind::Builtin(_) | Kind::NotStarted(_) => {}
         }
     }
 
@@ -211,6 +276,7 @@ impl Running {
         match &mut self.0 {
             Kind::Builtin(run) => run.stop(Status::Cancelled),
             Kind::Process(process) => process.kill(),
+            Kind::Exchange(exchange) => exchange.kill(),
             Kind::NotStarted(_) => {}
         }
     }
@@ -220,6 +286,7 @@ impl Running {
         match &self.0 {
             Kind::Builtin(run) => run.next_deadline(),
             Kind::Process(process) => process.next_deadline(),
+            Kind::Exchange(exchange) => exchange.next_deadline(),
             Kind::NotStarted(failed) => failed.note.as_ref().map(|_| Moment::ZERO),
         }
     }
@@ -228,6 +295,7 @@ impl Running {
     pub fn pid(&self) -> Option<u32> {
         match &self.0 {
             Kind::Process(process) => Some(process.pid()),
+            Kind::Exchange(exchange) => Some(exchange.pid()),
             Kind::Builtin(_) | Kind::NotStarted(_) => None,
         }
     }
@@ -236,7 +304,17 @@ impl Running {
     pub fn state(&self) -> WorkState {
         match &self.0 {
             Kind::Process(process) => process.state(),
+            Kind::Exchange(exchange) => exchange.state(),
             Kind::Builtin(_) | Kind::NotStarted(_) => WorkState::Running,
+        }
+    }
+
+    /// How far the handler says it is.
+    pub fn progress(&self) -> Option<&Progress> {
+        match &self.0 {
+            Kind::Process(process) => process.progress(),
+            Kind::Exchange(exchange) => exchange.progress(),
+            Kind::Builtin(_) | Kind::NotStarted(_) => None,
         }
     }
 
@@ -244,6 +322,7 @@ impl Running {
     pub fn stderr_tail(&self) -> &[u8] {
         match &self.0 {
             Kind::Process(process) => process.stderr_tail(),
+            Kind::Exchange(exchange) => exchange.stderr_tail(),
             Kind::Builtin(_) | Kind::NotStarted(_) => &[],
         }
     }

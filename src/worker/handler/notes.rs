@@ -23,6 +23,7 @@ pub(super) fn name_of(spec: &Spec) -> String {
             shorten(&program.to_string_lossy())
         }
         Spec::Shell(text) => shorten(text),
+        Spec::Coprocess(talk) => name_of(&talk.command),
         Spec::Builtin(builtin) => builtin.name().to_owned(),
     }
 }
@@ -35,6 +36,12 @@ fn shorten(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// The start of what somebody said, quoted.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    let start = &bytes[..bytes.len().min(4 * NAME_CHARS_MAX)];
+    format!("\"{}\"", shorten(String::from_utf8_lossy(start).trim_end()))
 }
 
 /// Why a program was not started, and what to do about it.

@@ -104,6 +104,12 @@ impl Inlet {
         self.fd.as_ref().filter(|_| !self.piece.is_empty()).map(Interest::write)
     }
 
+    /// Whether nothing waits for the handler, here or in the pipe.
+    pub(super) fn is_empty(&self) -> bool {
+        let in_pipe = self.fd.as_ref().map(rustix::io::ioctl_fionread);
+        self.piece.is_empty() && matches!(in_pipe, Some(Ok(0)))
+    }
+
     /// Writes what the pipe takes now; nothing if it is not `ready`.
     pub(super) fn write(&mut self, ready: bool) {
         while let Some(fd) = self.fd.as_ref().filter(|_| ready && !self.piece.is_empty()) {
