@@ -21,14 +21,15 @@ const WORDS_MAX: usize = 1 << 26;
 pub struct Words(Map);
 
 impl Words {
-    /// Makes a file of `count` numbers, all zero. It is whole before it has its name; one of that name is replaced.
+    /// Makes a file of `count` numbers, all zero but what `begin` stores. It is whole before it has its name; one of that
+    /// name is replaced.
     ///
     /// # Errors
     /// [`MappedError::Io`].
     ///
     /// # Panics
     /// For no numbers, or more than 2^26.
-    pub fn create(dir: impl AsFd, name: &str, count: usize) -> Result<Self, MappedError> {
+    pub fn create(dir: impl AsFd, name: &str, count: usize, begin: impl FnOnce(&Self)) -> Result<Self, MappedError> {
         assert!((1..=WORDS_MAX).contains(&count), "{count} numbers");
         let new = format!("{name}.new");
         match unlinkat(&dir, &new, AtFlags::empty()) {
@@ -39,12 +40,16 @@ impl Words {
         let file = openat(&dir, &new, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make", name))?;
         let made = reserve(&file, count)
             .and_then(|()| Map::new(&file, count, ProtFlags::READ | ProtFlags::WRITE))
-            .and_then(|map| renameat(&dir, &new, &dir, name).map(|()| map));
+            .map(Self)
+            .and_then(|words| {
+                begin(&words);
+                renameat(&dir, &new, &dir, name).map(|()| words)
+            });
         if made.is_err() {
             // The next who makes numbers of this name tries again.
             let _ = unlinkat(&dir, &new, AtFlags::empty());
         }
-        made.map(Self).map_err(failed("make", name))
+        made.map_err(failed("make", name))
     }
 
     /// Opens a file of numbers that somebody else has made; `None` if there is none.
@@ -182,14 +187,14 @@ mod tests {
     fn numbers_are_seen_by_others_and_outlive_their_writer() {
         let (_room, dir) = room();
         assert!(WordsView::open(&dir, "w").unwrap().is_none());
-        let words = Words::create(&dir, "w", 1000).unwrap();
+        let words = Words::create(&dir, "w", 1000, |_| ()).unwrap();
         let view = WordsView::open(&dir, "w").unwrap().unwrap();
         assert_eq!((view.count(), view.load(999), view.load(1000)), (1000, 0, 0));
         words.store(999, u64::MAX);
         assert_eq!((words.load(999), view.load(999)), (u64::MAX, u64::MAX));
         drop(words);
         assert_eq!(view.load(999), u64::MAX);
-        let again = Words::create(&dir, "w", 2).unwrap();
+        let again = Words::create(&dir, "w", 2, |words| words.store(1, 5)).unwrap();
         assert_eq!(
             (again.load(0), view.load(999)),
             (0, u64::MAX),

@@ -254,7 +254,10 @@ fn is_socket_or_beat(rest: &str) -> bool {
     let Some(kind) = rest.strip_prefix('.') else {
         return false;
     };
-    kind == "beat" || (!kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_digit()))
+    // A journal without its name was never made whole.
+    kind == "beat"
+        || kind.ends_with(".journal.new")
+        || (!kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn names(dir: &Path) -> io::Result<Vec<String>> {

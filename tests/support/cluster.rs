@@ -300,8 +300,25 @@ impl Host {
     }
 }
 
+impl Host {
+    /// What a failed test leaves, for whoever reads its output.
+    fn tell(&self) {
+        let log = fs::read_to_string(self.runtime_dir().join("broker.log")).unwrap_or_default();
+        eprintln!("--- broker.log said:\n{log}");
+        let mut ping = std::process::Command::new(env!("CARGO_BIN_EXE_zhit"));
+        ping.arg("ping").env("ZHIT_RUNTIME_DIR", self.runtime_base());
+        if let Ok(said) = ping.output() {
+            let [text, errors] = [said.stdout, said.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+            eprintln!("--- zhit ping said:\n{text}{errors}");
+        }
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         self.workers.clear();
         self.broker = None;
         // Handlers die with their worker, a moment later; what left their group does not.

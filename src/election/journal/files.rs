@@ -114,10 +114,11 @@ pub fn read_all(dir: &RuntimeDir) -> Result<Journals, JournalError> {
         let its = |journal: &WorkerJournal| (journal.worker, journal.incarnation) == (member.id, member.incarnation);
         journals.all.iter().any(its)
     };
-    journals.complete = members
+    // One whose file does not say yet who it is has not entered, and has served nobody.
+    let mut served = members
         .iter()
-        .filter(|member| member.present)
-        .all(|member| has_journal(&member));
+        .filter(|member| member.present && member.incarnation != Incarnation(0));
+    journals.complete = served.all(|member| has_journal(&member));
     Ok(journals)
 }
 
@@ -144,7 +145,10 @@ pub fn prune(dir: &RuntimeDir, now: Moment) -> Result<(), JournalError> {
     let boot = boot(dir)?;
     let members = runtime::list(dir)?;
     for (id, incarnation, file) in names(dir)? {
-        let its = |member: &MemberSeen| (member.id, member.incarnation) == (id, incarnation);
+        // Nor of one that is about to enter, whose file does not say yet who it is: its journal comes first.
+        let its = |member: &MemberSeen| {
+            member.id == id && (member.incarnation == incarnation || member.incarnation == Incarnation(0))
+        };
         if members.iter().any(|member| member.present && its(member)) {
             continue;
         }

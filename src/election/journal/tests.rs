@@ -240,6 +240,33 @@ fn what_is_no_journal_is_refused() {
     assert!(read_words(&*pages, WorkerId(1), false).is_some());
 }
 
+/// As a storm found it: a broker that begins while a worker enters took its journal for what a dead one had left.
+#[test]
+fn the_journal_of_one_that_is_about_to_enter_is_left_alone() {
+    let base = tempfile::tempdir().unwrap();
+    let place = crate::runtime::Place::new(Some(base.path()), "c", "h").unwrap();
+    let dir = crate::runtime::RuntimeDir::open(&place).unwrap();
+    let make = |id, incarnation| {
+        let words = open_for(&dir, (id, incarnation), 1);
+        // Its journal is there, and its file does not say yet who it is.
+        for now in [1000, 2000, 3000] {
+            prune(&dir, at(now)).unwrap();
+            assert!(read_of(&dir, id, incarnation).unwrap().is_some(), "{now}");
+        }
+        assert!(read_all(&dir).unwrap().complete, "it has served nobody");
+        words
+    };
+    let (member, _words) = crate::runtime::Member::enter_with(&dir, true, make).unwrap();
+    prune(&dir, at(4000)).unwrap();
+    let (id, incarnation) = (member.id(), member.incarnation());
+    drop(member);
+    prune(&dir, at(5000)).unwrap();
+    assert!(
+        read_of(&dir, id, incarnation).unwrap().is_some(),
+        "it was not found dead before it lived"
+    );
+}
+
 #[test]
 fn journals_outlive_their_workers_and_say_who_lives() {
     let base = tempfile::tempdir().unwrap();

@@ -58,8 +58,7 @@ pub(super) fn create(
     slots: u32,
     author: Author,
 ) -> Result<Arc<Words>, MappedError> {
-    let words = Words::create(dir, name, words_for(slots))?;
-    begin(&words, slots, author);
+    let words = Words::create(dir, name, words_for(slots), |words| begin(words, slots, author))?;
     Ok(Arc::new(words))
 }
 
