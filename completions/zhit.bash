@@ -117,7 +117,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__client)
-            opts="-h -V --host --cluster --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --format --progress --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --hold --open --hit --close --format --progress --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -156,6 +156,14 @@ _zhit() {
                     return 0
                     ;;
                 --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --close)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

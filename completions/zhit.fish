@@ -30,7 +30,7 @@ complete -c zhit -n "__fish_zhit_needs_command" -s h -l help -d 'Print help (see
 complete -c zhit -n "__fish_zhit_needs_command" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "broker" -d 'Route between the clients and workers of this host'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "worker" -d 'Serve requests with a program or a builtin'
-complete -c zhit -n "__fish_zhit_needs_command" -f -a "client" -d 'Ask: one Hit, its replies on stdout in order'
+complete -c zhit -n "__fish_zhit_needs_command" -f -a "client" -d 'Which Hit a client uses'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "ping" -d 'Show who is there: broker, workers, slots, round-trip times'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
@@ -80,7 +80,9 @@ u32\t'four bytes of length, the highest first, then the bytes'"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l pool -d 'Pool to ask' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l wait -d 'Wait this long for a broker and a slot' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End each request that takes longer [default: none]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'Keep the Hit this long when nothing is heard from this client' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'Keep the Hit this long when nothing is heard from this client [default: 15s; 10m with --open; 3s with --hold]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l hit -d 'Use this Hit, as $ZHIT_HIT says too, and leave it to the next command' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l close -d 'End this Hit' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l format -d 'Print replies as they are, or one JSON object each (seq, status, bytes, elapsed, slot)' -r -f -a "text\t''
 json\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l progress -d 'Draw a progress bar on stderr; auto: on a terminal, for what takes long' -r -f -a "auto\t''
@@ -91,6 +93,8 @@ complete -c zhit -n "__fish_zhit_using_subcommand client" -l liveness -d 'Heartb
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l patience -d 'Silence that is tolerated while work is outstanding' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l lines -d 'Take each line of stdin as a request'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l local -d 'Run broker and worker inside this command'
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l hold -d 'Hold a Hit while the command REQUEST… runs: each zhit client in it uses that Hit, by $ZHIT_HIT'
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l open -d 'Open a Hit for other commands and print its KEY; it waits for them, for its --ttl'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r

@@ -13,11 +13,13 @@ use std::io::IsTerminal as _;
 use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_ENVIRONMENT, examples};
+pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_CONTROL, HANDLER_ENVIRONMENT, examples};
 use values::{Span, choice, interval, name, span, span_or_zero, ttl};
 
 use crate::builtin::Builtin;
-use crate::options::{BrokerOptions, ClientOptions, Format, Framing, PingOptions, Progress, SLOTS_MAX, WorkerOptions};
+use crate::options::{
+    BrokerOptions, ClientOptions, Format, Framing, HitName, PingOptions, Progress, SLOTS_MAX, WorkerOptions,
+};
 use crate::protocol::limits;
 
 /// What was asked for on the command line.
@@ -199,9 +201,11 @@ struct ClientArgs {
     /// End each request that takes longer [default: none]
     #[arg(long, value_name = "D", value_parser = span)]
     timeout: Option<Span>,
-    /// Keep the Hit this long when nothing is heard from this client
-    #[arg(long, value_name = "D", default_value_t = Span(limits::TTL), value_parser = ttl)]
-    ttl: Span,
+    /// Keep the Hit this long when nothing is heard from this client [default: 15s; 10m with --open; 3s with --hold]
+    #[arg(long, value_name = "D", value_parser = ttl)]
+    ttl: Option<Span>,
+    #[command(flatten)]
+    tenure: TenureArgs,
     /// Print replies as they are, or one JSON object each (seq, status, bytes, elapsed, slot)
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format())]
     format: Format,
@@ -210,6 +214,23 @@ struct ClientArgs {
     progress: Progress,
     #[command(flatten)]
     timing: TimingArgs,
+}
+
+/// Which Hit a client uses.
+#[derive(Debug, Args)]
+struct TenureArgs {
+    #[arg(help = "Hold a Hit while the command REQUEST… runs: each zhit client in it uses that Hit, by $ZHIT_HIT")]
+    #[arg(long, help_heading = "Hits of several commands", conflicts_with_all = ["lines", "local", "open", "hit", "close"], requires = "requests")]
+    hold: bool,
+    /// Open a Hit for other commands and print its KEY; it waits for them, for its --ttl
+    #[arg(long, help_heading = "Hits of several commands", conflicts_with_all = ["requests", "lines", "local", "hit", "close"])]
+    open: bool,
+    #[arg(help = "Use this Hit, as $ZHIT_HIT says too, and leave it to the next command")]
+    #[arg(long, value_name = "KEY", help_heading = "Hits of several commands", conflicts_with_all = ["local", "close"])]
+    hit: Option<HitName>,
+    /// End this Hit
+    #[arg(long, value_name = "KEY", help_heading = "Hits of several commands", conflicts_with_all = ["requests", "lines", "local"])]
+    close: Option<HitName>,
 }
 
 #[derive(Debug, Args)]

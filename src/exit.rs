@@ -26,6 +26,8 @@ pub enum Exit {
     Deadline,
     /// Ended by this signal.
     Signal(u8),
+    /// As the command of `client --hold` did.
+    Command(u8),
 }
 
 /// Signal numbers are added to this, as shells do.
@@ -67,6 +69,7 @@ impl Exit {
             Self::Refused => 7,
             Self::Deadline => 124,
             Self::Signal(number) => SIGNAL_BASE.saturating_add(number),
+            Self::Command(code) => code,
         }
     }
 }

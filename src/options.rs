@@ -2,10 +2,13 @@
 //! knows of flags.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::builtin::Builtin;
-use crate::protocol::{Term, limits};
+use crate::protocol::ids::{BadHitKey, is_name};
+use crate::protocol::{HitKey, Term, limits};
 
 /// Most slots of one worker: each is a thread with sockets of its own.
 pub const SLOTS_MAX: u32 = 1024;
@@ -231,12 +234,68 @@ pub struct WorkerOptions {
 /// Where a client's requests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// One request each, exactly these bytes. Never empty.
+    /// One request each, exactly these bytes; none where a Hit is only opened, held or closed.
     Arguments(Vec<Vec<u8>>),
     /// Each line of stdin is a request, without its newline.
     Lines,
     /// All of stdin is one request.
     Stdin,
+}
+
+/// A Hit as people and scripts name it: `HOST/HEX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HitName {
+    /// The host whose worker serves it.
+    pub host: String,
+    /// Its key.
+    pub key: HitKey,
+}
+
+impl fmt::Display for HitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.key)
+    }
+}
+
+/// Why a text names no Hit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHitName {
+    /// There is no slash, or no host before it.
+    #[error("a Hit is named HOST/HEX, as zhit client --open prints it")]
+    NoHost,
+    /// What follows it is no key.
+    #[error(transparent)]
+    Key(#[from] BadHitKey),
+}
+
+impl FromStr for HitName {
+    type Err = BadHitName;
+
+    fn from_str(text: &str) -> Result<Self, BadHitName> {
+        let (host, key) = text.split_once('/').ok_or(BadHitName::NoHost)?;
+        if !is_name(host) {
+            return Err(BadHitName::NoHost);
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            key: key.parse()?,
+        })
+    }
+}
+
+/// Which Hit a client uses, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// One of its own, which ends with it.
+    Own,
+    /// One that waits for other clients, for its ttl: its name is printed.
+    Open,
+    /// One that is held as long as this command runs. Never empty.
+    Hold(Vec<OsString>),
+    /// One that is there.
+    Use(HitName),
+    /// One that is there, and is then over.
+    Close(HitName),
 }
 
 /// `zhit client`.
@@ -250,6 +309,8 @@ pub struct ClientOptions {
     pub pool: String,
     /// Its requests.
     pub input: Input,
+    /// Which Hit it uses.
+    pub tenure: Tenure,
     /// Broker and worker live inside this process, with this handler.
     pub local: Option<Handler>,
     /// How long to wait for a broker and a slot; zero: not at all.

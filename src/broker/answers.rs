@@ -44,6 +44,7 @@ impl Machine {
             term: self.config.term,
             ttl_ms: open.ttl_ms,
             timeout_ms: open.timeout_ms,
+            holder: open.holder,
             packet: open.packet,
         })
     }

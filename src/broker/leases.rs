@@ -18,6 +18,8 @@ pub(super) struct Leased {
     pub(super) client: Option<(Attach, Peer)>,
     /// One that asked to attach and was not answered yet.
     pub(super) candidate: Option<(Attach, Peer)>,
+    /// Who holds the Hit, whichever clients come and go; its messages have the attach number 0.
+    pub(super) holder: Option<Peer>,
     /// The newest attempt that was passed on to the slot.
     pub(super) attempt: Attempt,
     /// What the slot is asked until it says OPENED or DECLINED.
@@ -36,6 +38,7 @@ impl Leased {
             slot,
             client: None,
             candidate: None,
+            holder: None,
             attempt: Attempt(0),
             wish: None,
             asked_at: now,
@@ -59,6 +62,7 @@ impl Leased {
             age_ms: 0,
             ttl_ms: u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX),
             timeout_ms: 0,
+            holder: None,
             pool: String::new(),
             packet: Packet::default(),
         };
@@ -72,6 +76,7 @@ impl Leased {
     /// that is over is not; what else comes of one the slot drops (rule O8).
     pub(super) fn on_client(&mut self, from: Peer, head: Head) -> bool {
         match self.client {
+            _ if head.attach == Attach(0) => self.holder = Some(from),
             _ if head.command == Command::Attach => self.candidate = Some((head.attach, from)),
             None => self.client = Some((head.attach, from)),
             // A client speaks by the connection it has now.
@@ -86,6 +91,9 @@ impl Leased {
     pub(super) fn on_slot(&mut self, head: Head) -> Option<Peer> {
         let named = |party: Option<(Attach, Peer)>| party.filter(|(attach, _)| *attach == head.attach);
         let (client, candidate) = (named(self.client), named(self.candidate));
+        if head.attach == Attach(0) {
+            return self.holder;
+        }
         let to = match head.command {
             Command::Occupied => candidate,
             Command::Opened => {
@@ -102,7 +110,8 @@ impl Leased {
 
     /// Whom to tell that the Hit is over.
     pub(super) fn parties(&self) -> impl Iterator<Item = (Attach, Peer)> + use<> {
-        [self.client, self.candidate].into_iter().flatten()
+        let holder = self.holder.map(|holder| (Attach(0), holder));
+        [self.client, self.candidate, holder].into_iter().flatten()
     }
 }
 

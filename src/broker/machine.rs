@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::election::journal::WorkerJournal;
 use crate::protocol::frame::{Command, Head};
-use crate::protocol::ids::{DirId, HitKey, Incarnation, Peer, Term, WorkerId};
+use crate::protocol::ids::{Attach, DirId, HitKey, Incarnation, Peer, Term, WorkerId};
 use crate::protocol::limits::{TTL, UNNEEDED_AFTER};
 use crate::protocol::message::{ClosedReason, Disconnect, FullReason, Message, Yield};
 use crate::protocol::mutation::{Rule, broken};
@@ -46,6 +46,7 @@ pub struct Config {
 
 /// What the broker's loop must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them send, and none is kept")]
 pub enum Action {
     /// Send this message.
     Send(Peer, Message),
@@ -135,6 +136,13 @@ impl Machine {
         }
         if head.command == Command::Closed {
             if is_leased {
+                // The slot tells its client; who holds the Hit hears of it here.
+                if let Some(holder) = self.leases.get(&head.hit).and_then(|leased| leased.holder) {
+                    out.push(Action::Send(
+                        holder,
+                        ended(head.hit, Attach(0), End::unknown(ClosedReason::Done), ""),
+                    ));
+                }
                 self.end_lease(now, head.hit, ClosedReason::Done, None, out);
             } else if self.memory.get(head.hit).is_none() {
                 // It was leased by a predecessor: a repetition of its OPEN is not to be leased here.

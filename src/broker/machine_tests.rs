@@ -172,6 +172,7 @@ fn open(hit: u8, attempt: u32) -> Open {
         age_ms: (attempt - 1) * 1000,
         ttl_ms: TTL.as_millis() as u32,
         timeout_ms: 0,
+        holder: None,
         pool: "default".to_owned(),
         packet: Packet {
             ack: AckPoint {
@@ -311,6 +312,12 @@ fn client_events() -> Vec<(&'static str, Event)> {
         ("ATTACH", |b| b.route("other", Command::Attach, 2)),
         ("KEEPALIVE", |b| b.route("client", Command::KeepAlive, 1)),
         ("KEEPALIVE of an older attachment", |b| {
+            if let Some(leased) = b.machine.leases.get_mut(&key(1)) {
+                leased.client = Some((Attach(2), peer("other")));
+            }
+            b.route("client", Command::KeepAlive, 1);
+        }),
+        ("KEEPALIVE of the holder", |b| {
             b.route("client", Command::KeepAlive, 0);
         }),
         ("DATA or ACK to the slot", |b| b.route("client", Command::Data, 1)),

@@ -9,10 +9,17 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::{BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, TimingArgs, WorkerArgs};
 use crate::options::{
-    BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place, Takeover, Timing, WorkerOptions,
+    BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place, Takeover, Tenure, Timing, WorkerOptions,
 };
 use crate::protocol::Term;
 use crate::protocol::ids::is_name;
+use crate::protocol::limits;
+
+/// Names the Hit that every client uses, as `--hit` does.
+pub(super) const HIT_VARIABLE: &str = "ZHIT_HIT";
+
+/// How long a Hit waits for its next command, unless --ttl says so.
+const OPEN_TTL: Duration = Duration::from_secs(600);
 
 /// Reads a command line whose first word is the program's name.
 pub(super) fn parse_from(
@@ -105,10 +112,51 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool) -> Result<Worker
     })
 }
 
-fn client(place: Place, args: ClientArgs, stdin_is_terminal: bool) -> Result<ClientOptions, clap::Error> {
+/// Which Hit a client uses.
+fn tenure(args: &mut ClientArgs, place: &Place) -> Result<Tenure, clap::Error> {
+    let refuse = |text: String| usage("client", ErrorKind::ValueValidation, text);
+    let tenure = if args.tenure.hold {
+        Tenure::Hold(std::mem::take(&mut args.requests))
+    } else if args.tenure.open {
+        Tenure::Open
+    } else if let Some(name) = args.tenure.close.take() {
+        Tenure::Close(name)
+    } else if let Some(name) = args.tenure.hit.take() {
+        Tenure::Use(name)
+    } else if let Some(text) = std::env::var_os(HIT_VARIABLE).filter(|text| !text.is_empty() && !args.local) {
+        let text = text.to_string_lossy();
+        let name = text
+            .parse()
+            .map_err(|why| refuse(format!("${HIT_VARIABLE} is {text:?}: {why}")))?;
+        Tenure::Use(name)
+    } else {
+        Tenure::Own
+    };
+    if let Tenure::Use(name) | Tenure::Close(name) = &tenure
+        && name.host != place.host
+    {
+        let (there, here) = (&name.host, &place.host);
+        return Err(refuse(format!(
+            "the Hit {name} is on host {there}, and this is {here}: ask there, or name the host with --host"
+        )));
+    }
+    Ok(tenure)
+}
+
+fn client(place: Place, mut args: ClientArgs, stdin_is_terminal: bool) -> Result<ClientOptions, clap::Error> {
     let timing = timing("client", &args.timing)?;
+    let tenure = tenure(&mut args, &place)?;
+    let ttl = args.ttl.map_or_else(
+        || match &tenure {
+            Tenure::Open => OPEN_TTL,
+            Tenure::Hold(_) => timing.interval * timing.liveness,
+            Tenure::Own | Tenure::Use(_) | Tenure::Close(_) => limits::TTL,
+        },
+        |ttl| ttl.0,
+    );
     let requests: Vec<Vec<u8>> = args.requests.into_iter().map(OsString::into_vec).collect();
     let input = match (args.lines, requests.is_empty()) {
+        _ if matches!(tenure, Tenure::Open | Tenure::Hold(_) | Tenure::Close(_)) => Input::Arguments(Vec::new()),
         (true, _) => Input::Lines,
         (false, false) => Input::Arguments(requests),
         (false, true) if !stdin_is_terminal => Input::Stdin,
@@ -128,10 +176,11 @@ fn client(place: Place, args: ClientArgs, stdin_is_terminal: bool) -> Result<Cli
         timing,
         pool: args.pool,
         input,
+        tenure,
         local,
         wait: args.wait.0,
         timeout: args.timeout.map(|span| span.0),
-        ttl: args.ttl.0,
+        ttl,
         format: args.format,
         progress: args.progress,
     })

@@ -39,6 +39,10 @@ const WORKER: &[Example] = &[
         "A shell line: give it to sh yourself",
         "zhit worker --pool count -- sh -c 'tr a-z A-Z | wc -c'",
     ),
+    (
+        "One program for a whole Hit, asked line by line; one on each slot is started ahead",
+        "zhit worker --framing lines --warm 1 -- python3 -u shell.py",
+    ),
     ("No program at all: answers World", "zhit worker"),
 ];
 
@@ -58,6 +62,14 @@ const CLIENT: &[Example] = &[
         "zhit client --local --handler 'tr a-z A-Z' hello",
     ),
     ("A request that begins with a dash", "zhit client -- --version"),
+    (
+        "Several commands on one Hit, released when they are done",
+        "zhit client --hold -- bash -c 'zhit client begin; zhit client commit'",
+    ),
+    (
+        "A Hit that waits an hour for other commands; its KEY is printed, for --hit, --close and $ZHIT_HIT",
+        "zhit client --open --ttl 1h",
+    ),
 ];
 
 const PING: &[Example] = &[
@@ -98,6 +110,10 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "ZHIT_LOG",
         "how much broker and worker log, to stderr, or to broker.log if a worker started the broker: error, warn, info (the default), debug or trace, or a filter such as info,zhit::worker=debug",
     ),
+    (
+        "ZHIT_HIT",
+        "the Hit that every client uses, as --hit does; set for the command of client --hold",
+    ),
     ("TMPDIR", "where client --local makes its directory, instead of /tmp"),
     ("NO_COLOR", "if set and not empty, nothing is coloured"),
 ];
@@ -116,6 +132,19 @@ pub const HANDLER_ENVIRONMENT: &[(&str, &str)] = &[
     ("ZHIT_SLOT", "the slot, as w1/1"),
     ("ZHIT_HOST", "name of the host"),
     ("ZHIT_DIR", "a scratch directory that lives as long as the Hit"),
+];
+
+/// What a program that serves requests may say beside its replies.
+pub const HANDLER_CONTROL: &[(&str, &str)] = &[
+    (
+        "progress DONE TOTAL [note]",
+        "how far this request is; TOTAL 0: nobody knows. It moves the client's bar; a program that has said so and then is silent \
+         for the patience counts as hung",
+    ),
+    (
+        "fail CODE [message]",
+        "this request fails with that exit code, 1 to 255; with --framing it stands for the reply, and the Hit goes on",
+    ),
 ];
 
 /// The files that zhit keeps, with what each is.

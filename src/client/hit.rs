@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, SlotId, Term};
-use crate::protocol::limits::{FIRST_CREDIT_BYTES, WINDOW_BYTES};
-use crate::protocol::message::{Channel, Close, CloseReason, Closed, Message, WorkState, Working};
+use crate::protocol::limits::{FIRST_CREDIT_BYTES, TTL, WINDOW_BYTES};
+use crate::protocol::message::{Channel, Close, CloseReason, Closed, Holder, Message, WorkState, Working};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender};
@@ -44,6 +44,21 @@ pub struct Config {
     pub liveness: u32,
     /// The first packet holds the only request: end the Hit once it is answered.
     pub one_shot: bool,
+    /// What becomes of the Hit when this client has no more to ask.
+    pub leave: Leave,
+    /// Who holds the Hit that is opened, whichever clients come and go.
+    pub holder: Option<Holder>,
+}
+
+/// What becomes of a Hit whose client has no more to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// It is over.
+    Close,
+    /// It waits for another client, for its ttl.
+    Detach,
+    /// This client holds it, and lets others attach, until it [releases](Hit::release) it.
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +73,8 @@ enum Phase {
     Open,
     /// A slot served; its route is silent; OPEN is repeated.
     Resuming,
+    /// Held for other clients.
+    Held,
     /// See `outcome`.
     Ended,
 }
@@ -95,6 +112,10 @@ pub struct Hit {
     /// What was last heard while no slot was there.
     no_slot: NoSlot,
     work: Option<Working>,
+    /// First request of this client's.
+    first_seq: u64,
+    /// A request of the client before, and what the slot did with it when this one took over (rule O8).
+    left_behind: Option<(u64, WorkState)>,
     requests: Sender,
     replies: Receiver,
     /// No further request will be written.
@@ -131,6 +152,8 @@ impl Hit {
             slot: None,
             no_slot: NoSlot::Unknown,
             work: None,
+            first_seq: 1,
+            left_behind: None,
             requests: Sender::new(1, FIRST_CREDIT_BYTES),
             replies: Receiver::new(1, WINDOW_BYTES, false),
             complete: false,
@@ -178,6 +201,11 @@ impl Hit {
     /// What the slot last said of its work.
     pub const fn work(&self) -> Option<&Working> {
         self.work.as_ref()
+    }
+
+    /// The request that the client before left behind, and what the slot did with it; once.
+    pub const fn take_left_behind(&mut self) -> Option<(u64, WorkState)> {
+        self.left_behind.take()
     }
 
     /// Whether a slot serves, or served until its route fell silent.
@@ -312,6 +340,7 @@ impl Hit {
             Phase::Ended => return,
             Phase::Open => self.phase = Phase::Resuming,
             Phase::Waiting => self.phase = Phase::Opening,
+            Phase::Held => self.keep_alive_at = now + REOPEN_WITHOUT_ROUTE,
             _ => {}
         }
         self.ask_at = now + REOPEN_WITHOUT_ROUTE;
@@ -327,9 +356,34 @@ impl Hit {
         }
     }
 
+    /// Whether it asked to attach to a Hit, and was never let in.
+    pub const fn is_uninvited(&self) -> bool {
+        self.client != 0 && self.slot.is_none()
+    }
+
+    /// Whether it is held for other clients.
+    pub const fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held)
+    }
+
+    /// Lets a held Hit go: it is over.
+    pub fn release(&mut self, out: &mut Vec<Message>) {
+        if self.is_held() {
+            self.attach = Attach(0);
+            let close = self.close(CloseReason::Done);
+            out.push(close);
+            self.end(Outcome::Done);
+        }
+    }
+
     /// Ends the Hit at once: a signal, or the reader of replies is gone.
     pub fn abandon(&mut self, out: &mut Vec<Message>) {
         if self.phase == Phase::Ended {
+            return;
+        }
+        if self.is_held() {
+            self.release(out);
+            self.outcome = Some(Outcome::Abandoned);
             return;
         }
         // One that only asked to attach has leased nothing, and its attach number may be another's.
@@ -378,6 +432,10 @@ impl Hit {
             Phase::Resuming if now.since(self.heard_at) >= self.config.ttl => {
                 self.end(Outcome::Lost(Lost::Silence(self.config.ttl)));
             }
+            // The slot judges no holder while it has no broker itself (rule A4).
+            Phase::Held if now.since(self.heard_at) >= self.config.ttl.max(TTL) => {
+                self.end(Outcome::Lost(Lost::Silence(self.config.ttl.max(TTL))));
+            }
             _ => {}
         }
         if self.is_open() && self.is_past_deadline(now) {
@@ -425,6 +483,7 @@ impl Hit {
                 earliest(earliest(alive, silent), self.deadline())
             }
             Phase::Resuming => earliest(Some(ask.min(self.heard_at + self.config.ttl)), self.deadline()),
+            Phase::Held => Some(self.keep_alive_at.min(self.looked_at + self.config.interval)),
             Phase::Ended => None,
         }
     }

@@ -25,6 +25,8 @@ fn config() -> Config {
         interval: INTERVAL,
         liveness: 3,
         one_shot: false,
+        leave: Leave::Close,
+        holder: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client: leases a slot for a Hit, sends requests, delivers replies.
 
 pub mod hit;
+mod hold;
 mod input;
 mod output;
 mod printer;

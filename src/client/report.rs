@@ -1,10 +1,11 @@
 //! What a client says at its end, and its exit code.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::exit::Exit;
+use crate::options::HitName;
 use crate::protocol::message::{ClosedReason, FullReason};
 use crate::term::escape::one_line;
 use crate::term::style;
@@ -26,16 +27,46 @@ pub(super) fn conclude(hit: &Hit, printer: &Printer, broken: Option<&io::Error>,
         return Exit::HandlerFailed;
     }
     let failed = printer.worst.map_or(Exit::Success, |(_, status)| exit_of(status));
-    let (exit, text) = match hit.outcome() {
-        None | Some(Outcome::Done) => return failed,
-        Some(Outcome::Abandoned) => (Exit::Lost, "the Hit was given up".to_owned()),
-        Some(Outcome::NoBroker) => return no_broker(socket),
-        Some(Outcome::NoSlot(why)) => (Exit::NoSlot, no_slot(why, hit.pool())),
-        Some(Outcome::Deadline) => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
-        Some(Outcome::Lost(why)) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
+    unfinished(hit, socket).unwrap_or(failed)
+}
+
+/// Says why a Hit is over that its client had not finished with, and gives the exit code; `None` if it had.
+pub(super) fn unfinished(hit: &Hit, socket: &Path) -> Option<Exit> {
+    let (exit, text) = match hit.outcome()? {
+        Outcome::Done => return None,
+        Outcome::Abandoned => (Exit::Lost, "the Hit was given up".to_owned()),
+        Outcome::NoBroker => return Some(no_broker(socket)),
+        Outcome::NoSlot(why) => (Exit::NoSlot, no_slot(why, hit.pool())),
+        Outcome::Deadline => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
+        Outcome::Lost(Lost::Closed(ClosedReason::Unknown | ClosedReason::Done, _)) if hit.is_uninvited() => (
+            Exit::Lost,
+            "there is no such Hit here: it has ended, or never was; zhit client --open opens one".to_owned(),
+        ),
+        Outcome::Lost(why) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
     };
     say(&text);
-    exit
+    Some(exit)
+}
+
+/// Prints the name of a Hit that was opened for others.
+pub(super) fn name(hit: &Hit) -> Exit {
+    let Some(name) = name_of(hit) else { return Exit::Lost };
+    match writeln!(io::stdout().lock(), "{name}") {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            say(&format_args!("cannot write the Hit's name {name}: {error}"));
+            Exit::HandlerFailed
+        }
+    }
+}
+
+/// How others name it, once a slot serves it.
+pub(super) fn name_of(hit: &Hit) -> Option<HitName> {
+    let (host, _) = hit.slot()?;
+    Some(HitName {
+        host: host.clone(),
+        key: hit.key(),
+    })
 }
 
 /// Says that nobody was reached.
@@ -73,6 +104,7 @@ fn no_slot(why: &NoSlot, pool: &str) -> String {
             "the broker is leaving and no other came within --wait; start one on this host: zhit broker".to_owned()
         }
         NoSlot::Refused(FullReason::QueueFull) => "too many clients wait at this broker already; try later".to_owned(),
+        NoSlot::Occupied => "another client uses this Hit, and it did not end within --wait".to_owned(),
         NoSlot::Refused(FullReason::NoWorker) => format!("no worker serves pool {pool} on this host"),
         NoSlot::Refused(FullReason::Busy) | NoSlot::Unknown => "no slot became free within --wait".to_owned(),
     }

@@ -9,7 +9,7 @@ use rustix::stdio::stdin;
 use crate::clock;
 use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
-use crate::options::{ClientOptions, Format, Input};
+use crate::options::{ClientOptions, Format, Input, Tenure};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::WorkState;
 use crate::protocol::status::Status;
@@ -20,7 +20,8 @@ use crate::signals::Stop;
 use crate::term::progress::Bar;
 use crate::term::style::Screen;
 
-use super::hit::{Config, Hit};
+use super::hit::{Config, Hit, Leave};
+use super::hold;
 use super::input::Source;
 use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
@@ -30,7 +31,7 @@ use super::report;
 const TURN_MAX: Duration = Duration::from_millis(250);
 
 /// A broker that is there is reached and answers within this, so a client that may not wait still asks as long.
-const ASK_MIN: Duration = Duration::from_millis(250);
+pub(super) const ASK_MIN: Duration = Duration::from_millis(250);
 
 /// How often a client looks for the directory of a host that has none yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -82,6 +83,11 @@ pub fn run(options: ClientOptions, context: &Context, place: &Place, stop: &Stop
         Found::Nothing => return Ok(report::no_broker(&place.broker_socket())),
         Found::Signal(signal) => return Ok(Exit::of_signal(signal)),
     };
+    if let Tenure::Hold(words) = &options.tenure {
+        let words = words.clone();
+        return hold::run(options, words, Dealer::new(context)?, &socket, stop, &waker);
+    }
+    let opens = options.tenure == Tenure::Open;
     let mut client = Client::new(started_at, options, context, &socket, waker.clone())?;
     let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
@@ -90,7 +96,14 @@ pub fn run(options: ClientOptions, context: &Context, place: &Place, stop: &Stop
             report::given_up(&client.hit);
             Exit::of_signal(signal)
         }
-        Ended::Outcome => report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &socket),
+        Ended::Outcome => {
+            let exit = report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &socket);
+            if exit == Exit::Success && opens {
+                report::name(&client.hit)
+            } else {
+                exit
+            }
+        }
     })
 }
 
@@ -120,6 +133,13 @@ fn find(place: &Place, wait_until: Moment, stop: &Stop, waker: &Waker) -> Result
     }
 }
 
+/// A key that nobody else chooses.
+pub(super) fn random_key() -> Result<HitKey, ClientError> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(ClientError::Random)?;
+    Ok(HitKey::from_bytes(key))
+}
+
 /// Why the loop ended.
 enum Ended {
     Outcome,
@@ -134,8 +154,15 @@ impl Client {
         socket: &Path,
         waker: Waker,
     ) -> Result<Self, ClientError> {
-        let mut key = [0; 16];
-        getrandom::fill(&mut key).map_err(ClientError::Random)?;
+        let key = match &options.tenure {
+            Tenure::Use(name) | Tenure::Close(name) => name.key,
+            Tenure::Own | Tenure::Open | Tenure::Hold(_) => random_key()?,
+        };
+        let attaches = matches!(options.tenure, Tenure::Use(_) | Tenure::Close(_));
+        let leave = match options.tenure {
+            Tenure::Own | Tenure::Close(_) => Leave::Close,
+            Tenure::Open | Tenure::Use(_) | Tenure::Hold(_) => Leave::Detach,
+        };
         let timing = options.timing;
         let exact = options.input == Input::Stdin;
         let source = Source::new(options.input);
@@ -147,13 +174,20 @@ impl Client {
             timeout_slack: timing.interval,
             interval: timing.interval,
             liveness: timing.liveness,
-            one_shot: source.count() == Some(1),
+            one_shot: source.count() == Some(1) && options.tenure == Tenure::Own,
+            leave,
+            holder: None,
         };
         let mut dealer = Dealer::new(context)?;
         dealer.connect(socket)?;
         let json = options.format == Format::Json;
         Ok(Self {
-            hit: Hit::open(started_at, HitKey::from_bytes(key), config),
+            hit: if attaches {
+                // Its number among those that attach; zero is the opener's.
+                Hit::attach(started_at, key, random_key()?.number().max(1), config)
+            } else {
+                Hit::open(started_at, key, config)
+            },
             dealer,
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
@@ -184,6 +218,7 @@ impl Client {
             self.hit.on_tick(now, &mut self.messages);
             self.send()?;
             self.warn_of_hung();
+            self.tell_of_predecessor();
             if self.hit.outcome().is_some() && (self.sink.writer.is_idle() || self.broken.is_some()) {
                 return Ok(Ended::Outcome);
             }
@@ -251,6 +286,19 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Says what became of a request that the client before left behind (rule O8).
+    fn tell_of_predecessor(&mut self) {
+        let Some((seq, state)) = self.hit.take_left_behind() else {
+            return;
+        };
+        let what = match state {
+            WorkState::Ending => "had not come in full: it is spent, and its handler is being ended",
+            _ => "still runs; its reply is thrown away, and this client's requests come after it",
+        };
+        let text = format!("zhit: client: request {seq} of the client before {what}\n");
+        self.sink.write(Stream::Err, text.into(), Cost::default());
     }
 
     /// Says once, each time, that the slot hangs (rule A2). That ends nothing: the user, or a deadline, does.

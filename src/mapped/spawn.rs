@@ -56,6 +56,23 @@ pub fn tie_to_this_thread(command: &mut Command, control: OwnedFd, known_at: Opt
     }
 }
 
+/// Has the kernel tell the process that `command` starts to end (SIGTERM) when the *thread* that spawns it ends, however it
+/// ends. To be spawned on the thread whose life it shares.
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    // SAFETY: as in `tie_to_this_thread`: bare system calls, and errors from numbers.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            // A parent that died before the call above sends no signal any more.
+            if rustix::process::getppid() != Some(parent) {
+                return Err(rustix::io::Errno::SRCH.into());
+            }
+            Ok(())
+        });
+    }
+}
+
 /// Makes the process that `command` starts the leader of a session of its own, which no terminal's ^C or ^Z reaches, and
 /// which inherits nothing but its three standard files.
 pub fn in_own_session(command: &mut Command) {

@@ -54,7 +54,7 @@ impl Message {
     fn packet_bytes(&self) -> Option<usize> {
         match self {
             Self::Open(open) => Some(open.field_bytes() + open.packet.header_bytes()),
-            Self::Lease(lease) => Some(Lease::FIELD_BYTES + lease.packet.header_bytes()),
+            Self::Lease(lease) => Some(lease.field_bytes() + lease.packet.header_bytes()),
             Self::Data(data) => Some(data.packet.header_bytes()),
             _ => None,
         }

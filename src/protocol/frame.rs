@@ -174,6 +174,8 @@ pub const FLAG_QUEUE: u8 = 0x01;
 pub const FLAG_CLOSE_AFTER: u8 = 0x02;
 /// OPEN, LEASE: the client has heard OPENED before; resume, never start anew.
 pub const FLAG_RESUME: u8 = 0x04;
+/// OPEN, LEASE: the Hit is held by a process, and lives as long as that does.
+pub const FLAG_HOLD: u8 = 0x08;
 /// REGISTER: keeps a journal (rule O7).
 pub const FLAG_JOURNAL: u8 = 0x01;
 /// REGISTER: votes on its master (rule O7).

@@ -20,6 +20,13 @@ impl HitKey {
         &self.0
     }
 
+    /// Its lower half, as a number.
+    pub fn number(self) -> u64 {
+        self.0[8..]
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// Whether this is the absent key.
     pub fn is_none(self) -> bool {
         self.0 == [0; 16]

@@ -220,6 +220,8 @@ pub struct Open {
     pub ttl_ms: u32,
     /// Deadline of each request from its start, in milliseconds; 0: none.
     pub timeout_ms: u32,
+    /// Who holds the Hit, whichever clients come and go.
+    pub holder: Option<Holder>,
     /// The pool.
     pub pool: String,
     /// The first packet of requests; its segments may be empty.
@@ -316,7 +318,18 @@ pub struct Lease {
     /// As in OPEN.
     pub timeout_ms: u32,
     /// As in OPEN.
+    pub holder: Option<Holder>,
+    /// As in OPEN.
     pub packet: Packet,
+}
+
+/// The process that holds a Hit: the Hit is over when it has ended, or is silent for the ttl, and not before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process on the slot's host; 0: it is on another.
+    pub pid: u32,
+    /// When that process started, in clock ticks since the machine did.
+    pub start_ticks: u64,
 }
 
 /// DECLINED: the slot does not take the lease.

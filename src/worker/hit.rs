@@ -57,6 +57,8 @@ pub(super) struct Hit {
     lent: u64,
     timeout: Option<Duration>,
     heard_at: Moment,
+    /// When its holder was heard, if it has one: clients that come and go do not keep it.
+    holder_heard_at: Option<Moment>,
     request: Option<Request>,
     started: u64,
     answered: u64,
@@ -94,6 +96,7 @@ impl Hit {
             lent: 0,
             timeout: (lease.timeout_ms > 0).then(|| Duration::from_millis(u64::from(lease.timeout_ms))),
             heard_at: now,
+            holder_heard_at: lease.holder.map(|_| now),
             request: None,
             started: 0,
             answered: 0,
@@ -112,8 +115,29 @@ impl Hit {
         self.detached || now.since(self.heard_at) >= liveness
     }
 
+    /// Whether whoever keeps it has been silent for its ttl.
     pub(super) fn is_abandoned(&self, now: Moment) -> bool {
-        now.since(self.heard_at) >= self.ttl
+        now.since(self.kept_at()) >= self.ttl
+    }
+
+    fn kept_at(&self) -> Moment {
+        self.holder_heard_at.unwrap_or(self.heard_at)
+    }
+
+    /// Whether a process holds it.
+    pub(super) const fn is_held(&self) -> bool {
+        self.holder_heard_at.is_some()
+    }
+
+    /// Its holder has said that it is there.
+    pub(super) fn holder_heard(&mut self, now: Moment) {
+        self.holder_heard_at = self.holder_heard_at.map(|_| now);
+    }
+
+    /// Nobody has been silent so far: nobody could be heard (rules A3, A4).
+    pub(super) fn restart_clocks(&mut self, now: Moment) {
+        self.heard(now);
+        self.holder_heard(now);
     }
 
     /// The client says that its route has changed: go on from what it has.
@@ -350,7 +374,7 @@ impl Hit {
     }
 
     pub(super) fn next_deadline(&self) -> Moment {
-        let silent = self.heard_at + self.ttl;
+        let silent = self.kept_at() + self.ttl;
         earliest(Some(silent), self.requests.next_deadline()).unwrap_or(silent)
     }
 
@@ -368,13 +392,19 @@ impl Hit {
         }
     }
 
+    /// What the slot does, for its client.
     pub(super) fn working(&mut self, now: Moment) -> Message {
+        self.working_for(now, self.attach)
+    }
+
+    /// The same, for whoever has this attach number; 0: the holder.
+    pub(super) fn working_for(&mut self, now: Moment, attach: Attach) -> Message {
         let ack = self.requests.ack();
         let request = self.request.as_ref();
         let state = request.map_or(WorkState::Idle, |request| request.state);
         Message::Working(Working {
             hit: self.key,
-            attach: self.attach,
+            attach,
             ack,
             state,
             seq: self.started,

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::election::journal::Entry;
-use crate::protocol::ids::{HitKey, Incarnation, SlotId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
-    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Lease, Message, Progress, Register, Registered,
-    WorkState,
+    AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Holder, Lease, Message, Progress, Register,
+    Registered, WorkState,
 };
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
@@ -52,6 +52,8 @@ pub struct Identity {
 pub enum Action {
     /// Send this to the broker.
     Send(Message),
+    /// Tell when this process ends: [`Slot::on_holder_ended`].
+    Watch(Holder),
     /// Write this into the journal, before what follows is done. After [`Entry::Leased`] the slot wants to hear the term of
     /// the host: [`Slot::on_journalled`].
     Journal(Entry),
@@ -171,6 +173,10 @@ impl Slot {
                     hit.on_ack(now, ack.ack, ack.gap)
                 });
             }
+            Message::KeepAlive {
+                hit, attach: Attach(0), ..
+            } => self.on_holder(now, hit, out),
+            Message::Close(close) if close.attach == Attach(0) => self.on_released(now, close.hit, out),
             Message::KeepAlive { hit, attach, ack } => self.with_hit(now, hit, attach, out, |hit, out| {
                 hit.on_ack(now, ack, false)?;
                 out.push(Action::Send(hit.working(now)));
@@ -206,11 +212,20 @@ impl Slot {
     /// next broker is told who is here.
     pub fn on_no_route(&mut self, now: Moment) {
         if let State::Serving(hit) = &mut self.state {
-            hit.heard(now);
+            hit.restart_clocks(now);
         }
         self.register_at = self.register_at.min(now + self.interval);
         // Nobody is there to let a leaving slot go, nor to be told how its Hit ended.
         self.left |= self.goodbye_at.is_some() && self.unreleased.is_none();
+    }
+
+    /// The process that holds the Hit has ended.
+    pub fn on_holder_ended(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if matches!(&self.state, State::Serving(hit) if hit.is_held()) {
+            let note = "the process that held it has ended".to_owned();
+            self.end_hit(now, ClosedReason::ClientSilent, note, out);
+        }
+        self.flush(now, out);
     }
 
     /// The next bytes for the running handler, if there are any. What it is given counts as taken once
@@ -416,7 +431,8 @@ impl Slot {
         if let State::Serving(hit) = &self.state
             && hit.is_abandoned(now)
         {
-            let note = format!("its client was silent for its ttl of {:?}", hit.ttl);
+            let who = if hit.is_held() { "holder" } else { "client" };
+            let note = format!("its {who} was silent for its ttl of {:?}", hit.ttl);
             self.end_hit(now, ClosedReason::ClientSilent, note, out);
         }
         self.flush(now, out);
@@ -427,7 +443,7 @@ impl Slot {
     fn look(&mut self, now: Moment) {
         let State::Serving(hit) = &mut self.state else { return };
         if now.since(self.looked_at) > self.interval * 2 && !broken(Rule::A3) {
-            hit.heard(now);
+            hit.restart_clocks(now);
         }
         self.looked_at = now;
     }

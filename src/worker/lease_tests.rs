@@ -106,6 +106,7 @@ impl Bench {
             },
             Action::Start { .. } => "*start*".to_owned(),
             Action::Stop => "*stop*".to_owned(),
+            Action::Watch(_) => "*watch*".to_owned(),
             Action::Retire => "*retire*".to_owned(),
             Action::Clean => "*clean*".to_owned(),
         });
@@ -144,6 +145,7 @@ fn lease(hit: u8) -> Lease {
         term: Term(2),
         ttl_ms: TTL.as_millis() as u32,
         timeout_ms: 0,
+        holder: None,
         packet: Packet {
             ack: client_ack(1),
             seq: 1,
@@ -479,7 +481,7 @@ fn what_a_predecessor_asked_in_full_goes_on_and_what_it_began_is_stopped() {
     whole.hear(attach(2, 77));
     assert_eq!(
         whole.done(),
-        ["*journal*", "OPENED"],
+        ["*journal*", "OPENED", "WORKING"],
         "a complete request finishes (rule O8)"
     );
     assert!(whole.slot.next_input().is_some(), "its bytes are still for the handler");
@@ -490,7 +492,7 @@ fn what_a_predecessor_asked_in_full_goes_on_and_what_it_began_is_stopped() {
     begun.hear(attach(2, 77));
     assert_eq!(
         begun.done(),
-        ["*journal*", "*stop*", "OPENED"],
+        ["*journal*", "*stop*", "OPENED", "WORKING"],
         "a begun one is spent (rule O8)"
     );
 }
@@ -541,4 +543,64 @@ fn a_lease_of_a_broker_that_was_followed_is_taken_back() {
         "rule O3"
     );
     assert_eq!(bench.state(), "Idle");
+}
+
+/// A Hit that a process holds: it lives as long as that does, whoever attaches meanwhile.
+fn held() -> Bench {
+    let mut bench = Bench::registered();
+    let holder = Some(Holder { pid: 7, start_ticks: 9 });
+    bench.hear(Message::Lease(Lease { holder, ..lease(1) }));
+    let done = bench.done();
+    assert!(done.contains(&"*watch*".to_owned()), "{done:?}");
+    bench.hear(close(1, CloseReason::Detached));
+    bench
+}
+
+fn holder_lives() -> Message {
+    Message::KeepAlive {
+        hit: key(1),
+        attach: Attach(0),
+        ack: client_ack(1),
+    }
+}
+
+#[test]
+fn a_held_hit_is_kept_by_its_holder_and_by_nobody_else() {
+    let mut bench = held();
+    for _ in 0..10 {
+        bench.pass(TTL / 2);
+        bench.hear(holder_lives());
+    }
+    assert_eq!(
+        bench.state(),
+        "Open",
+        "its clients may be silent for as long as they like"
+    );
+    assert!(bench.done().contains(&"WORKING".to_owned()), "its holder is answered");
+    bench.hear(attach(2, 77));
+    for _ in 0..10 {
+        bench.pass(TTL / 4);
+        bench.hear(Message::KeepAlive {
+            hit: key(1),
+            attach: Attach(2),
+            ack: client_ack(1),
+        });
+    }
+    assert_eq!(bench.state(), "Idle", "a client does not keep what its holder has left");
+}
+
+#[test]
+fn a_held_hit_is_over_when_its_holder_has_ended_or_lets_it_go() {
+    let mut bench = held();
+    bench.slot.on_holder_ended(bench.now, &mut bench.out);
+    assert_eq!(bench.state(), "Idle");
+    let mut bench = held();
+    bench.hear(attach(2, 77));
+    bench.hear(close(0, CloseReason::Done));
+    assert_eq!(bench.state(), "Idle", "whoever is attached");
+    // Of a Hit that nobody holds, nobody is the holder.
+    let mut bench = Bench::serving();
+    bench.hear(close(0, CloseReason::Done));
+    bench.slot.on_holder_ended(bench.now, &mut bench.out);
+    assert_eq!(bench.state(), "Open");
 }

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::election::journal::{Entry, SlotWriter};
+use crate::election::verdict::Watch;
 use crate::fault::{self, Point};
 use crate::mapped::spawn::GroupCell;
 use crate::mapped::{Counters, Words, WordsView};
@@ -18,7 +19,7 @@ use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Wake
 use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId, Term};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
-use crate::protocol::message::{Progress, WorkState};
+use crate::protocol::message::{Holder, Progress, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
 
@@ -72,6 +73,8 @@ pub(super) struct SlotLoop {
     journal: SlotWriter<Arc<Words>>,
     running: Option<Running>,
     residents: Residents,
+    /// The process that holds the Hit.
+    holder: Option<Watch>,
     scratch: Option<Scratch>,
     actions: Vec<Action>,
     outputs: Vec<Output>,
@@ -102,6 +105,7 @@ impl SlotLoop {
             journal,
             running: None,
             residents: Residents::default(),
+            holder: None,
             scratch: None,
             actions: Vec::new(),
             outputs: Vec::new(),
@@ -226,12 +230,25 @@ impl SlotLoop {
                             running.stop(clock::now(), Status::Cancelled);
                         }
                     }
+                    Action::Watch(holder) => self.watch(holder),
                     Action::Retire => self.residents.retire(clock::now()),
                     Action::Clean => self.clean(),
                 }
             }
         }
         Ok(())
+    }
+
+    /// Its Hit is held by a process: its end is seen at once.
+    fn watch(&mut self, holder: Holder) {
+        if holder.pid == 0 {
+            // On another host: its silence tells.
+            return;
+        }
+        self.holder = Watch::open(holder.pid, holder.start_ticks);
+        if self.holder.is_none() {
+            self.machine.on_holder_ended(clock::now(), &mut self.actions);
+        }
     }
 
     fn journal(&mut self, entry: Entry) {
@@ -321,6 +338,7 @@ impl SlotLoop {
     }
 
     fn clean(&mut self) {
+        self.holder = None;
         if let Some(mut scratch) = self.scratch.take()
             && let Err(error) = scratch.remove()
         {
@@ -408,6 +426,7 @@ impl SlotLoop {
         let write = Interest::WRITE.when(self.no_route);
         let dealer = poll.socket(&self.dealer, Interest::READ | write);
         let waker = poll.fd(&self.waker, Interest::READ);
+        let holder = self.holder.as_ref().map(|holder| poll.fd(holder, Interest::READ));
         for item in &fds {
             poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
         }
@@ -419,6 +438,10 @@ impl SlotLoop {
         }
         if ready.readable(waker) {
             self.waker.drain();
+        }
+        if holder.is_some_and(|holder| ready.readable(holder)) {
+            self.holder = None;
+            self.machine.on_holder_ended(clock::now(), &mut self.actions);
         }
         if self.no_route && ready.writable(dealer) {
             self.no_route = false;

@@ -211,7 +211,7 @@ impl World {
                         handler.stop(now);
                     }
                 }
-                Action::Retire => unreachable!("no co-process lives here"),
+                Action::Retire | Action::Watch(_) => unreachable!("no co-process lives here, and no holder"),
                 Action::Clean => self.books.cleaned(index)?,
             }
         }

@@ -237,6 +237,8 @@ impl ClientNode {
             interval: INTERVAL,
             liveness: LIVENESS,
             one_shot: self.plan.one_shot,
+            leave: zhit::client::hit::Leave::Close,
+            holder: None,
         };
         self.machine = Some(if self.plan.attaches {
             Hit::attach(now, self.key, self.number(), config)

@@ -52,6 +52,14 @@ impl Lines {
         self.add("worker", slot.worker.0).add("slot", slot.number)
     }
 
+    fn holder(&mut self, holder: Option<Holder>) -> &mut Self {
+        if let Some(holder) = holder {
+            self.add("holder.pid", holder.pid)
+                .add("holder.start", holder.start_ticks);
+        }
+        self
+    }
+
     fn suspect(&mut self, suspect: Suspect) -> &mut Self {
         self.add("term", suspect.term)
             .add("pid", suspect.pid)
@@ -201,6 +209,7 @@ fn describe_opening<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Line
                 .add("ttl_ms", m.ttl_ms);
             lines
                 .add("timeout_ms", m.timeout_ms)
+                .holder(m.holder)
                 .text("pool", &m.pool)
                 .packet(&m.packet)
         }
@@ -208,6 +217,7 @@ fn describe_opening<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Line
             .add("term", m.term)
             .add("ttl_ms", m.ttl_ms)
             .add("timeout_ms", m.timeout_ms)
+            .holder(m.holder)
             .packet(&m.packet),
         Message::Full(m) => {
             lines.add("reason", format_args!("{} ({:?})", m.reason as u8, m.reason));

@@ -74,6 +74,9 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> io::Result<Vec<u
         ours.control("PP", [])
             .text([roman("The program that a worker runs for a request finds:")]);
         rows(&mut ours, cli::HANDLER_ENVIRONMENT);
+        let beside = "It may say, a line each, on file descriptor 3:";
+        ours.control("PP", []).text([roman(beside)]);
+        rows(&mut ours, cli::HANDLER_CONTROL);
     }
     table(&mut ours, "FILES", cli::FILES);
     table(&mut ours, "EXIT STATUS", &Exit::TABLE);

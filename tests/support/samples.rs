@@ -163,6 +163,7 @@ fn open() -> Open {
         age_ms: 0,
         ttl_ms: 15_000,
         timeout_ms: 0,
+        holder: None,
         pool: "default".into(),
         packet: Packet::default(),
     }
@@ -178,6 +179,7 @@ fn lease() -> Lease {
         term: TERM,
         ttl_ms: 15_000,
         timeout_ms: 1000,
+        holder: None,
         packet: Packet::default(),
     }
 }
@@ -203,6 +205,12 @@ fn opening() -> Vec<Sample> {
         packet: whole(1, vec![b'z'; INLINE_BYTES_MAX + 1]),
         ..open()
     };
+    let holder = Some(Holder {
+        pid: 815,
+        start_ticks: 123_456,
+    });
+    let held = Open { holder, ..open() };
+    let leased_held = Lease { holder, ..lease() };
     let leased = Lease {
         close_after: true,
         packet: whole(1, "Hello"),
@@ -217,7 +225,9 @@ fn opening() -> Vec<Sample> {
         sample("OPEN.resume", Message::Open(again)),
         sample("OPEN.one-shot", Message::Open(one_shot)),
         sample("OPEN.second-frame", Message::Open(large)),
+        sample("OPEN.hold", Message::Open(held)),
         sample("LEASE.one-shot", Message::Lease(leased)),
+        sample("LEASE.hold", Message::Lease(leased_held)),
         sample(
             "LEASE.resume",
             Message::Lease(Lease {

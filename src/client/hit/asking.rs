@@ -1,10 +1,11 @@
 //! What a client's Hit sends. Part of its pure machine.
 
+use crate::protocol::ids::Attach;
 use crate::protocol::message::{Ack, CloseReason, Data, Direction, Message, Open, Packet};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::time::Moment;
 
-use super::{Hit, Lost, Outcome, Phase};
+use super::{Hit, Leave, Lost, Outcome, Phase};
 
 impl Hit {
     /// Sends what is due. Called by every other entry point that has `out`; after [`write`](Self::write) and
@@ -19,6 +20,7 @@ impl Hit {
                 self.keep_alive(now, out);
                 self.finish(out);
             }
+            Phase::Held => self.keep_held(now, out),
             Phase::Ended => {}
         }
     }
@@ -81,6 +83,7 @@ impl Hit {
                 .config
                 .timeout
                 .map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX)),
+            holder: self.config.holder,
             pool: self.config.pool.clone(),
             packet: packet.unwrap_or(nothing),
         }));
@@ -148,14 +151,36 @@ impl Hit {
         });
     }
 
+    /// Tells the slot that the holder is there: it has the attach number 0, whoever is attached.
+    fn keep_held(&mut self, now: Moment, out: &mut Vec<Message>) {
+        if self.keep_alive_at > now {
+            return;
+        }
+        self.keep_alive_at = now + (self.config.ttl / 3).min(self.config.interval);
+        out.push(Message::KeepAlive {
+            hit: self.key,
+            attach: Attach(0),
+            ack: self.replies.ack(),
+        });
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         self.complete && !self.is_outstanding() && self.replies.peek().is_none()
     }
 
     pub(super) fn finish(&mut self, out: &mut Vec<Message>) {
-        if self.is_finished() {
-            let close = self.close(CloseReason::Done);
-            out.push(close);
+        if !self.is_finished() {
+            return;
+        }
+        let reason = match self.config.leave {
+            Leave::Close => CloseReason::Done,
+            Leave::Detach | Leave::Hold => CloseReason::Detached,
+        };
+        let close = self.close(reason);
+        out.push(close);
+        if self.config.leave == Leave::Hold {
+            self.phase = Phase::Held;
+        } else {
             self.end(Outcome::Done);
         }
     }

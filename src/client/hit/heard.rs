@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::protocol::ids::{Attach, HitKey};
 use crate::protocol::limits::WINDOW_BYTES;
-use crate::protocol::message::{Closed, ClosedReason, Direction, Full, Message, Opened, Packet, Queued};
+use crate::protocol::message::{Closed, ClosedReason, Direction, Full, Message, Opened, Packet, Queued, WorkState};
 use crate::protocol::stream::{Receiver, Sender, Violation};
 use crate::protocol::time::Moment;
 
@@ -27,9 +27,16 @@ impl Hit {
                 let taken = self.requests.on_ack(now, ack.ack, ack.gap);
                 self.check(taken);
             }
+            Message::Working(working) if self.is_held() && (working.hit, working.attach) == (self.key, Attach(0)) => {
+                self.slot_heard(now);
+            }
             Message::Working(working) if self.is_mine(working.hit, working.attach) => {
                 self.slot_heard(now);
                 let taken = self.requests.on_ack(now, working.ack, false);
+                if working.state != WorkState::Idle && working.seq < self.first_seq {
+                    // Rule O8: of its predecessor's.
+                    self.left_behind.get_or_insert((working.seq, working.state));
+                }
                 self.work = Some(working);
                 self.check(taken);
             }
@@ -92,6 +99,7 @@ impl Hit {
                 self.requests = Sender::new(opened.first_seq, opened.ack.limit);
                 self.replies = Receiver::new(opened.first_seq, WINDOW_BYTES, false);
                 self.answered = opened.first_seq - 1;
+                self.first_seq = opened.first_seq;
             }
             self.oldest_at = now;
         }
@@ -169,6 +177,7 @@ impl Hit {
             }
             return;
         }
+        self.no_slot = NoSlot::Occupied;
         if current >= self.attach {
             self.attach = Attach(current.0.saturating_add(1));
             self.ask_at = now;

@@ -33,6 +33,8 @@ pub enum NoSlot {
         /// How many were leased.
         busy: u32,
     },
+    /// Another client was attached to the Hit.
+    Occupied,
     /// The broker refused.
     Refused(FullReason),
     /// Nothing was heard but the confirmation.

@@ -1,7 +1,7 @@
 //! Which parts of the fixed head each command uses. What it does not use is zero.
 
 use crate::protocol::frame::{
-    Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_HUNG, FLAG_JOURNAL, FLAG_PROGRESS, FLAG_QUEUE,
+    Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_HOLD, FLAG_HUNG, FLAG_JOURNAL, FLAG_PROGRESS, FLAG_QUEUE,
     FLAG_RESUME, FLAG_TAKEOVER, FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
 };
 use crate::protocol::ids::{Attach, Attempt, HitKey};
@@ -53,13 +53,13 @@ const fn shape(command: Command) -> Shape {
             ..none
         },
         Command::Open => Shape {
-            flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME,
+            flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME | FLAG_HOLD,
             attach: true,
             attempt: true,
             ..hit
         },
         Command::Lease => Shape {
-            flags: FLAG_CLOSE_AFTER | FLAG_RESUME,
+            flags: FLAG_CLOSE_AFTER | FLAG_RESUME | FLAG_HOLD,
             attach: true,
             attempt: true,
             ..hit
@@ -169,11 +169,16 @@ impl Message {
                     (m.queue, FLAG_QUEUE),
                     (m.close_after, FLAG_CLOSE_AFTER),
                     (m.resume, FLAG_RESUME),
+                    (m.holder.is_some(), FLAG_HOLD),
                 ]);
                 (Command::Open, flags, m.hit, m.attach, m.attempt)
             }
             Self::Lease(m) => {
-                let flags = bits([(m.close_after, FLAG_CLOSE_AFTER), (m.resume, FLAG_RESUME)]);
+                let flags = bits([
+                    (m.close_after, FLAG_CLOSE_AFTER),
+                    (m.resume, FLAG_RESUME),
+                    (m.holder.is_some(), FLAG_HOLD),
+                ]);
                 (Command::Lease, flags, m.hit, m.attach, m.attempt)
             }
             Self::Opened(m) => (Command::Opened, 0, m.hit, m.attach, m.attempt),

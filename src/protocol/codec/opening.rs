@@ -5,24 +5,49 @@ use bytes::Bytes;
 use super::fields::{
     put_ack, put_count, put_name, put_slot, put_text, read_ack, read_count, read_enum, read_name, read_slot,
 };
-use crate::protocol::frame::{FLAG_CLOSE_AFTER, FLAG_QUEUE, FLAG_RESUME, FrameError, Head, Reader};
+use crate::protocol::frame::{FLAG_CLOSE_AFTER, FLAG_HOLD, FLAG_QUEUE, FLAG_RESUME, FrameError, Head, Reader};
 use crate::protocol::ids::{DirId, HitKey, Term};
 use crate::protocol::limits::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, HINTS_MAX};
-use crate::protocol::message::{Declined, Full, Held, Hint, Lease, Open, Opened, Packet, Queued};
+use crate::protocol::message::{Declined, Full, Held, Hint, Holder, Lease, Open, Opened, Packet, Queued};
+
+/// Bytes of a holder: pid u32, start u64.
+const HOLDER_BYTES: usize = 4 + 8;
+
+const fn holder_bytes(holder: Option<Holder>) -> usize {
+    if holder.is_some() { HOLDER_BYTES } else { 0 }
+}
+
+fn put_holder(out: &mut Vec<u8>, holder: Option<Holder>) {
+    if let Some(holder) = holder {
+        out.extend_from_slice(&holder.pid.to_be_bytes());
+        out.extend_from_slice(&holder.start_ticks.to_be_bytes());
+    }
+}
+
+fn read_holder(head: &Head, reader: &mut Reader<'_>) -> Result<Option<Holder>, FrameError> {
+    if head.flags & FLAG_HOLD == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Holder {
+        pid: reader.u32()?,
+        start_ticks: reader.u64()?,
+    }))
+}
 
 impl Open {
     /// Bytes between the head and the packet.
     pub(super) fn field_bytes(&self) -> usize {
-        8 + 16 + 3 * 4 + 2 + self.pool.len()
+        8 + 16 + 3 * 4 + holder_bytes(self.holder) + 2 + self.pool.len()
     }
 
-    /// term u64, dir 16 bytes, age u32, ttl u32, timeout u32, pool name; the packet follows.
+    /// term u64, dir 16 bytes, age u32, ttl u32, timeout u32, the holder if there is one, pool name; the packet follows.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.term.0.to_be_bytes());
         out.extend_from_slice(&self.dir.0);
         for number in [self.age_ms, self.ttl_ms, self.timeout_ms] {
             out.extend_from_slice(&number.to_be_bytes());
         }
+        put_holder(out, self.holder);
         put_name(out, &self.pool);
     }
 
@@ -44,6 +69,7 @@ impl Open {
             age_ms: reader.u32()?,
             ttl_ms: reader.u32()?,
             timeout_ms: reader.u32()?,
+            holder: read_holder(head, reader)?,
             pool: read_name(reader, "pool")?,
             packet: Packet::read(head.command, reader, header, second)?,
         })
@@ -52,13 +78,16 @@ impl Open {
 
 impl Lease {
     /// Bytes between the head and the packet.
-    pub(super) const FIELD_BYTES: usize = 8 + 2 * 4;
+    pub(super) fn field_bytes(&self) -> usize {
+        8 + 2 * 4 + holder_bytes(self.holder)
+    }
 
-    /// term u64, ttl u32, timeout u32; the packet follows.
+    /// term u64, ttl u32, timeout u32, the holder if there is one; the packet follows.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.term.0.to_be_bytes());
         out.extend_from_slice(&self.ttl_ms.to_be_bytes());
         out.extend_from_slice(&self.timeout_ms.to_be_bytes());
+        put_holder(out, self.holder);
     }
 
     pub(super) fn read(
@@ -76,6 +105,7 @@ impl Lease {
             term: Term(reader.u64()?),
             ttl_ms: reader.u32()?,
             timeout_ms: reader.u32()?,
+            holder: read_holder(head, reader)?,
             packet: Packet::read(head.command, reader, header, second)?,
         })
     }

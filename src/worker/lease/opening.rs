@@ -79,6 +79,7 @@ impl Slot {
         let taken = hit.on_packet(now, &lease.packet);
         self.state = State::Serving(hit);
         self.looked_at = now;
+        out.extend(lease.holder.map(Action::Watch));
         self.send_opened(lease.attempt, out);
         match (taken, &mut self.state) {
             (Err(violation), _) => self.end_hit(now, ClosedReason::Violation, violation.to_string(), out),
@@ -155,6 +156,24 @@ impl Slot {
         }
     }
 
+    /// Who holds a Hit says that it is there.
+    pub(super) fn on_holder(&mut self, now: Moment, key: HitKey, out: &mut Vec<Action>) {
+        if let State::Serving(hit) = &mut self.state
+            && hit.key == key
+            && hit.is_held()
+        {
+            hit.holder_heard(now);
+            out.push(Action::Send(hit.working_for(now, Attach(0))));
+        }
+    }
+
+    /// Who holds a Hit lets it go.
+    pub(super) fn on_released(&mut self, now: Moment, key: HitKey, out: &mut Vec<Action>) {
+        if matches!(&self.state, State::Serving(hit) if hit.key == key && hit.is_held()) {
+            self.end_hit(now, ClosedReason::Done, String::new(), out);
+        }
+    }
+
     pub(super) fn on_attach(&mut self, now: Moment, key: HitKey, attach: Attach, client: u64, out: &mut Vec<Action>) {
         let liveness = self.interval * self.liveness;
         let State::Serving(hit) = &mut self.state else { return };
@@ -177,5 +196,11 @@ impl Slot {
             hit.take_over(now, attach, client, out);
         }
         self.send_opened(Attempt(0), out);
+        // What is left of its predecessor's it hears at once (rule O8).
+        if let State::Serving(hit) = &mut self.state
+            && hit.running().is_some()
+        {
+            out.push(Action::Send(hit.working(now)));
+        }
     }
 }
