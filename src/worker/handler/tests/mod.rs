@@ -98,7 +98,9 @@ impl Bench {
             timeout: limits.timeout,
             known_at: None,
         };
-        let running = Running::start(spec, context, now());
+        // Before it starts: what it runs for is never measured too short.
+        let began = now();
+        let running = Running::start(spec, context, began);
         Self {
             running,
             body: Vec::new(),
@@ -108,7 +110,7 @@ impl Bench {
             out: Vec::new(),
             room: ROOM,
             filled: false,
-            began: now(),
+            began,
             _scratch: scratch,
             dir: room,
         }
