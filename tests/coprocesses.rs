@@ -3,6 +3,7 @@
 #[path = "support/cluster.rs"]
 mod cluster;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use cluster::Host;
@@ -86,20 +87,33 @@ fn framings_carry_any_bytes_but_lines_refuse_a_newline_inside() {
 
 #[test]
 fn output_that_nobody_asked_for_ends_the_hit_and_is_named() {
-    let host = host(1, &[], "lines", "while read -r line; do echo yes; echo more; done");
-    let ended = host.client(&["a", "b"]).run().code(6).wrote("yes\n");
-    ended
-        .says("said \"more\" unasked")
-        .says("request 1 was answered")
-        .says("request 2 and later never ran");
+    let host = host(
+        1,
+        &[],
+        "lines",
+        "while read -r line; do echo yes; sleep 0.2; echo more; done",
+    );
+    let mut client = host.client(&["--lines"]).hold_stdin().start();
+    let stdin = client.stdin.as_mut().expect("held");
+    stdin.write_all(b"a\n").expect("the client reads");
+    let ended = client.wait().code(6).wrote("yes\n");
+    ended.says("said \"more\" unasked").says("request 1 was answered");
     host.wait_for_handlers_end();
-    host.client(&["a"]).run();
+    // Before it is asked anything, too.
+    let early = self::host(1, &["--warm", "0"], "lines", "echo ready; sleep 0.3; cat");
+    early
+        .client(&["a"])
+        .run()
+        .code(1)
+        .wrote("")
+        .says("said \"ready\" unasked");
+    early.stop();
     host.stop();
 }
 
 #[test]
 fn a_reply_that_is_no_frame_fails_its_request_and_ends_the_hit() {
-    let host = host(1, &[], "netstring", "read -r -n 2 x; echo hello; sleep 1000");
+    let host = host(1, &[], "netstring", "head -c 2 >/dev/null; echo hello; sleep 1000");
     let ended = host.client(&["a", "b"]).run().code(6).wrote("");
     ended
         .says("LENGTH:BYTES,")

@@ -318,6 +318,9 @@ impl SlotLoop {
         if self.running.is_none()
             && let Some(why) = self.residents.turn(now)
         {
+            if let Some((hit, false)) = self.machine.serving() {
+                warn!(slot = %self.id(), %hit, "the Hit is over: {why}");
+            }
             self.machine.on_resident_gone(now, why, &mut self.actions);
             self.machine.flush(now, &mut self.actions);
         }

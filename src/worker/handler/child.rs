@@ -332,7 +332,7 @@ impl Child {
             std::fs::read_to_string(format!("/proc/{}/wchan", self.pid()))
                 .is_ok_and(|place| place.contains("pipe_read"))
         };
-        self.is_running() && self.stdin.is_empty() && sleeps()
+        self.is_running() && self.stdin.unread() == Some(0) && sleeps()
     }
 
     /// Reads the control lines that have come; the last may come with the exit.

@@ -230,6 +230,8 @@ pub(super) struct Exchange {
     taken: u64,
     /// It stands in the pipe, since then.
     asked_at: Option<Moment>,
+    /// How long it is there.
+    frame_bytes: u64,
     given: u64,
     replied: bool,
     failed: Option<(u8, String)>,
@@ -254,6 +256,7 @@ impl Exchange {
             fed: 0,
             taken: 0,
             asked_at: None,
+            frame_bytes: 0,
             given: 0,
             replied: false,
             failed: None,
@@ -357,11 +360,17 @@ impl Exchange {
         process.child.see_exit(now, &ready);
         process.child.stdin.write(ready.stdin);
         let mut read = process.child.read(&ready, room, &mut process.outputs);
-        // Before it is asked, whatever it says is said unasked.
-        let mut replied = self.replied || self.asked_at.is_none();
+        // Before it is asked, whatever it says is said unasked; and before it has read anything of the request, too.
+        let unheard = self.given == 0
+            && process
+                .child
+                .stdin
+                .unread()
+                .is_some_and(|unread| unread >= self.frame_bytes);
+        let mut replied = self.replied || self.asked_at.is_none() || unheard;
         let from = out.len();
         process.decode(&mut replied, out);
-        self.replied = replied && self.asked_at.is_some();
+        self.replied = replied && self.asked_at.is_some() && !unheard;
         if self.replied || ready.control {
             // What it said before that lies in the other pipes by now.
             read += process.child.read_stderr(room - read.min(room), out);
@@ -388,6 +397,7 @@ impl Exchange {
         };
         match framed {
             Ok(frame) => {
+                self.frame_bytes = frame.len() as u64;
                 self.process.child.stdin.feed(frame, false);
                 self.asked_at = Some(now);
                 self.hint_at = Some(now + HINT_AFTER);

@@ -104,10 +104,10 @@ impl Inlet {
         self.fd.as_ref().filter(|_| !self.piece.is_empty()).map(Interest::write)
     }
 
-    /// Whether nothing waits for the handler, here or in the pipe.
-    pub(super) fn is_empty(&self) -> bool {
-        let in_pipe = self.fd.as_ref().map(rustix::io::ioctl_fionread);
-        self.piece.is_empty() && matches!(in_pipe, Some(Ok(0)))
+    /// Bytes that wait for the handler, here and in the pipe; `None` if nobody knows, or nobody reads.
+    pub(super) fn unread(&self) -> Option<u64> {
+        let in_pipe = rustix::io::ioctl_fionread(self.fd.as_ref()?).ok()?;
+        Some(in_pipe + self.piece.len() as u64)
     }
 
     /// Writes what the pipe takes now; nothing if it is not `ready`.
