@@ -32,6 +32,13 @@ impl Machine {
         worker.beats = counts.iter().enumerate().map(seen).collect();
     }
 
+    /// Workers of which a slot hangs that serves a Hit, for the simulator.
+    pub fn hung_workers(&self, now: Moment) -> Vec<WorkerId> {
+        let all = self.registry.describe(now, self.config.patience, usize::MAX);
+        let hung = all.into_iter().filter(|worker| worker.hung > 0);
+        hung.map(|worker| worker.worker).collect()
+    }
+
     /// The handlers of these slots of a worker hang: they are stopped, as by SIGSTOP, or their progress has ceased. No others
     /// do.
     pub fn on_hung_handlers(&mut self, id: WorkerId, slots: &[u32]) {

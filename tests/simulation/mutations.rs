@@ -49,6 +49,7 @@ noticed! {
     o3_broken_is_noticed: O3,
     o4_broken_is_noticed: O4,
     o5_broken_is_noticed: O5,
+    a2_broken_is_noticed: A2,
     a3_broken_is_noticed: A3,
 }
 

@@ -9,7 +9,7 @@ use zhit::client::hit::{Lost, NoSlot, Outcome};
 use zhit::protocol::frame::{Command, Frames, Head};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::ClosedReason;
-use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term};
+use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term, WorkerId};
 
 use crate::credit::Credit;
 use crate::invariants::{Books, Broken, Verdict, hold};
@@ -209,6 +209,47 @@ impl World {
         }
     }
 
+    /// What the broker sees of its workers' loops: they turn, unless their process stands still.
+    fn look_at_workers(&mut self) {
+        let now = self.now;
+        let Some(machine) = &mut self.broker.machine else {
+            return;
+        };
+        let stands = |index: usize| {
+            let mut freezes = self.plan.freezes.iter().chain(&self.pauses);
+            freezes.any(|freeze| freeze.process == Process::Worker(index) && freeze.from <= now && now < freeze.until)
+        };
+        for (index, worker) in self.workers.iter().enumerate() {
+            if worker.is_alive && !stands(index) {
+                let counts = vec![now.as_micros(); 1 + worker.plan.slots as usize];
+                machine.on_beats(now, WorkerId(worker.plan.id), &counts);
+            }
+        }
+    }
+
+    /// Rule A2: a worker that never stands still is never taken as hung, however little is heard of it.
+    fn nobody_is_slandered(&self) -> Verdict {
+        let Some(machine) = &self.broker.machine else {
+            return Ok(());
+        };
+        for hung in machine.hung_workers(self.now) {
+            // One that has died, and is not buried yet, stands still, too.
+            let known = machine.incarnation_of(hung);
+            let lives = |(_, worker): &(usize, &WorkerNode)| {
+                worker.is_alive && worker.plan.id == hung.0 && Some(worker.incarnation) == known
+            };
+            let Some((index, _)) = self.workers.iter().enumerate().find(lives) else {
+                continue;
+            };
+            let mut freezes = self.plan.freezes.iter().chain(&self.pauses);
+            let stood_still = freezes.any(|freeze| freeze.process == Process::Worker(index));
+            hold(stood_still, "A2: who does not stand still is not hung", || {
+                format!("{hung}")
+            })?;
+        }
+        Ok(())
+    }
+
     /// Whether a client has ended without what it was promised, in a seed that is kind to it.
     fn is_lost(&self, client: &ClientNode) -> bool {
         let plan = &self.plan;
@@ -253,7 +294,13 @@ impl World {
             self.now = at;
             events += 1;
             let asks = matches!(event, Event::Tick(Node::Broker));
+            if asks {
+                self.look_at_workers();
+            }
             self.on_event(event)?;
+            if asks {
+                self.nobody_is_slandered()?;
+            }
             if asks && at > self.plan.heals_at {
                 if self.is_quiet() {
                     break;
