@@ -53,7 +53,7 @@ _zhit() {
 
     case "${cmd}" in
         zhit)
-            opts="-h -V --host --cluster --help --version broker worker client ping help"
+            opts="-h -V --host --cluster --layout --help --version broker worker client ping help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -67,6 +67,10 @@ _zhit() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -75,7 +79,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__broker)
-            opts="-h -V --host --cluster --takeover --force --elected --heard --grace --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --layout --takeover --force --elected --heard --grace --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -86,6 +90,10 @@ _zhit() {
                     return 0
                     ;;
                 --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -117,7 +125,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__client)
-            opts="-h -V --host --cluster --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --hold --open --hit --close --format --progress --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --layout --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --hold --open --hit --close --format --progress --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -128,6 +136,10 @@ _zhit() {
                     return 0
                     ;;
                 --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -279,7 +291,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__ping)
-            opts="-h -V --host --cluster --count --interval --wait --vote --wait-ready --format --help --version"
+            opts="-h -V --host --cluster --layout --count --interval --wait --vote --wait-ready --format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -290,6 +302,10 @@ _zhit() {
                     return 0
                     ;;
                 --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -321,7 +337,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__worker)
-            opts="-h -V --host --cluster --pool --slots --grace --builtin --framing --warm --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --layout --pool --slots --grace --builtin --framing --warm --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -332,6 +348,10 @@ _zhit() {
                     return 0
                     ;;
                 --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_zhit_global_optspecs
-    string join \n host= cluster= h/help V/version
+    string join \n host= cluster= layout= h/help V/version
 end
 
 function __fish_zhit_needs_command
@@ -25,7 +25,8 @@ function __fish_zhit_using_subcommand
 end
 
 complete -c zhit -n "__fish_zhit_needs_command" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_needs_command" -l cluster -d 'Name of the cluster' -r
+complete -c zhit -n "__fish_zhit_needs_command" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_needs_command" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_needs_command" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "broker" -d 'Route between the clients and workers of this host'
@@ -34,23 +35,25 @@ complete -c zhit -n "__fish_zhit_needs_command" -f -a "client" -d 'Which Hit a c
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "ping" -d 'Show who is there: broker, workers, slots, round-trip times'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of the cluster' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l heard -d 'The highest term that the worker has heard of' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l grace -d 'On SIGTERM, let running Hits finish for this long, if no worker is there that would elect the next broker' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l patience -d 'Silence that is tolerated while work is outstanding' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l takeover -d 'Ask a broker that was started by hand to leave its office to this one'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l force -d 'With --takeover: kill it instead of asking'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l elected -d 'Started by a worker'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l cluster -d 'Name of the cluster' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l pool -d 'Pool to serve in' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l slots -d 'Threads, each of which serves one Hit at a time' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l grace -d 'On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l builtin -d 'Serve with this handler instead of a program [default: hello]' -r -f -a "hello\t'answers World'
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l slots -d 'Threads, each of which serves one Hit at a time [default: the layout\'s, or 1]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l grace -d 'On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL [default: the layout\'s, or 10s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l builtin -d 'Serve with this handler instead of a program [default: what the layout\'s pool says, or hello]' -r -f -a "hello\t'answers World'
 echo\t'answers with the request itself'
 whoami\t'answers with host, worker, slot, thread id and the request\'s number'
 sleep\t'sleeps as long as the request says (100ms)'
@@ -60,13 +63,14 @@ complete -c zhit -n "__fish_zhit_using_subcommand worker" -l framing -d 'Run CMD
 netstring\t'LENGTH:BYTES, each'
 u32\t'four bytes of length, the highest first, then the bytes'"
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l warm -d 'Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'Silence that is tolerated while work is outstanding' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l cluster -d 'Name of the cluster' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l builtin -d 'Handler for --local [default: hello]' -r -f -a "hello\t'answers World'
 echo\t'answers with the request itself'
 whoami\t'answers with host, worker, slot, thread id and the request\'s number'
@@ -77,9 +81,9 @@ complete -c zhit -n "__fish_zhit_using_subcommand client" -l handler -d 'Handler
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l framing -d 'Run the --handler once per Hit, and frame requests and replies so' -r -f -a "lines\t'one line each'
 netstring\t'LENGTH:BYTES, each'
 u32\t'four bytes of length, the highest first, then the bytes'"
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l pool -d 'Pool to ask' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l wait -d 'Wait this long for a broker and a slot' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End each request that takes longer [default: none]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l pool -d 'Pool to ask [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l wait -d 'Wait this long for a broker and a slot [default: the layout\'s, or 5s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End each request that takes longer [default: the layout\'s, or none]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'Keep the Hit this long when nothing is heard from this client [default: 15s; 10m with --open; 3s with --hold]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l hit -d 'Use this Hit, as $ZHIT_HIT says too, and leave it to the next command' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l close -d 'End this Hit' -r
@@ -88,9 +92,9 @@ json\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l progress -d 'Draw a progress bar on stderr; auto: on a terminal, for what takes long' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l interval -d 'Period of heartbeats' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l patience -d 'Silence that is tolerated while work is outstanding' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l lines -d 'Take each line of stdin as a request'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l local -d 'Run broker and worker inside this command'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l hold -d 'Hold a Hit while the command REQUEST… runs: each zhit client in it uses that Hit, by $ZHIT_HIT'
@@ -98,7 +102,8 @@ complete -c zhit -n "__fish_zhit_using_subcommand client" -l open -d 'Open a Hit
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l cluster -d 'Name of the cluster' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l count -d 'Ping this many times' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l interval -d 'From one ping to the next' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait -d 'Wait this long for each answer' -r

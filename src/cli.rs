@@ -9,6 +9,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -75,9 +76,12 @@ struct PlaceArgs {
     /// Name of this host [default: the hostname]
     #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", env = "ZHIT_HOST", hide_env_values = true, value_parser = name)]
     host: Option<String>,
-    /// Name of the cluster
-    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", default_value = "default", value_parser = name)]
-    cluster: String,
+    /// Name of the cluster [default: the layout's, or "default"]
+    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "NAME", value_parser = name)]
+    cluster: Option<String>,
+    /// Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]
+    #[arg(long, global = true, display_order = PLACE_LAST, value_name = "FILE", env = "ZHIT_LAYOUT", hide_env_values = true)]
+    layout: Option<PathBuf>,
 }
 
 // Deferred: of one command's flags only those of that command are ever made.
@@ -110,18 +114,18 @@ enum Role {
 
 #[derive(Debug, Args)]
 struct TimingArgs {
-    /// Period of heartbeats
-    #[arg(long, value_name = "D", default_value_t = Span(limits::INTERVAL), value_parser = interval)]
+    /// Period of heartbeats [default: the layout's, or 1s]
+    #[arg(long, value_name = "D", value_parser = interval)]
     #[arg(hide_short_help = true, display_order = TIMING_LATE)]
-    interval: Span,
-    /// Heartbeats that may be missed before a peer counts as gone
-    #[arg(long, value_name = "N", default_value_t = limits::LIVENESS)]
+    interval: Option<Span>,
+    /// Heartbeats that may be missed before a peer counts as gone [default: the layout's, or 3]
+    #[arg(long, value_name = "N")]
     #[arg(hide_short_help = true, display_order = TIMING_LATE, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    liveness: u32,
-    /// Silence that is tolerated while work is outstanding
-    #[arg(long, value_name = "D", default_value_t = Span(limits::PATIENCE), value_parser = span)]
+    liveness: Option<u32>,
+    /// Silence that is tolerated while work is outstanding [default: the layout's, or 5s]
+    #[arg(long, value_name = "D", value_parser = span)]
     #[arg(hide_short_help = true, display_order = TIMING_LATE)]
-    patience: Span,
+    patience: Option<Span>,
 }
 
 #[derive(Debug, Args)]
@@ -150,13 +154,13 @@ struct WorkerArgs {
     /// Pool to serve in
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
     pool: String,
-    /// Threads, each of which serves one Hit at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX.into()))]
-    slots: u32,
-    /// On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL
-    #[arg(long, value_name = "D", default_value_t = Span(limits::GRACE), value_parser = span_or_zero)]
-    grace: Span,
-    /// Serve with this handler instead of a program [default: hello]
+    /// Threads, each of which serves one Hit at a time [default: the layout's, or 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX.into()))]
+    slots: Option<u32>,
+    /// On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL [default: the layout's, or 10s]
+    #[arg(long, value_name = "D", value_parser = span_or_zero)]
+    grace: Option<Span>,
+    /// Serve with this handler instead of a program [default: what the layout's pool says, or hello]
     #[arg(long, value_name = "NAME", value_parser = builtin(), conflicts_with = "cmd")]
     builtin: Option<Builtin>,
     /// Run CMD once per Hit and ask it one request after the other, framed so on its stdin and stdout
@@ -192,13 +196,13 @@ struct ClientArgs {
     /// Run the --handler once per Hit, and frame requests and replies so
     #[arg(long, value_name = "HOW", value_parser = framing(), requires = "handler")]
     framing: Option<Framing>,
-    /// Pool to ask
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
-    pool: String,
-    /// Wait this long for a broker and a slot
-    #[arg(long, value_name = "D", default_value_t = Span(limits::WAIT), value_parser = span_or_zero)]
-    wait: Span,
-    /// End each request that takes longer [default: none]
+    /// Pool to ask [default: the layout's, or "default"]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pool: Option<String>,
+    /// Wait this long for a broker and a slot [default: the layout's, or 5s]
+    #[arg(long, value_name = "D", value_parser = span_or_zero)]
+    wait: Option<Span>,
+    /// End each request that takes longer [default: the layout's, or none]
     #[arg(long, value_name = "D", value_parser = span)]
     timeout: Option<Span>,
     /// Keep the Hit this long when nothing is heard from this client [default: 15s; 10m with --open; 3s with --hold]

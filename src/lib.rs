@@ -16,6 +16,7 @@ pub mod clock;
 pub mod election;
 pub mod exit;
 pub mod fault;
+pub mod layout;
 pub mod local;
 pub mod mapped;
 pub mod net;

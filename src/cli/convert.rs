@@ -7,13 +7,18 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
+use super::values::Span;
 use super::{BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, TimingArgs, WorkerArgs};
+use crate::layout::{self, Choice, Layout};
 use crate::options::{
     BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place, Takeover, Tenure, Timing, WorkerOptions,
 };
 use crate::protocol::Term;
 use crate::protocol::ids::is_name;
 use crate::protocol::limits;
+
+/// The pool that a client asks where nobody names one.
+const POOL: &str = "default";
 
 /// Names the Hit that every client uses, as `--hit` does.
 pub(super) const HIT_VARIABLE: &str = "ZHIT_HIT";
@@ -29,13 +34,24 @@ pub(super) fn parse_from(
     let words: Vec<OsString> = words.into_iter().collect();
     let ends_in_dashes = words.last().is_some_and(|last| last == "--");
     let Cli { place, role } = Cli::try_parse_from(words)?;
-    let place = site(place);
+    let layout = layout(&place)?;
+    let place = site(place, layout.as_ref());
+    let layout = layout.unwrap_or_else(|| Layout::none(&place.cluster));
     match role {
-        Role::Broker(args) => broker(place, &args).map(Command::Broker),
-        Role::Worker(args) => worker(place, args, ends_in_dashes).map(Command::Worker),
-        Role::Client(args) => client(place, args, stdin_is_terminal).map(Command::Client),
+        Role::Broker(args) => broker(place, &args, &layout).map(Command::Broker),
+        Role::Worker(args) => worker(place, args, ends_in_dashes, &layout).map(Command::Worker),
+        Role::Client(args) => client(place, args, stdin_is_terminal, &layout).map(Command::Client),
         Role::Ping(args) => Ok(Command::Ping(ping(place, &args))),
     }
+}
+
+/// The layout that the command line, the environment or the usual places name.
+fn layout(args: &PlaceArgs) -> Result<Option<Layout>, clap::Error> {
+    let choice = Choice {
+        file: args.layout.as_deref(),
+        cluster: args.cluster.as_deref(),
+    };
+    layout::find(choice).map_err(|error| Cli::command().error(ErrorKind::Io, error))
 }
 
 /// A usage error, shown with the usage of `role`.
@@ -48,33 +64,41 @@ fn usage(role: &str, kind: ErrorKind, text: impl std::fmt::Display) -> clap::Err
     }
 }
 
-fn site(args: PlaceArgs) -> Place {
-    let host = args.host.unwrap_or_else(|| {
+/// What people call the cluster where nobody names one.
+const CLUSTER: &str = "default";
+
+fn site(args: PlaceArgs, layout: Option<&Layout>) -> Place {
+    let of_layout = || layout?.host_here().map(str::to_owned);
+    let host = args.host.or_else(of_layout).unwrap_or_else(|| {
         let known = rustix::system::uname().nodename().to_string_lossy().into_owned();
         if is_name(&known) { known } else { "localhost".to_owned() }
     });
+    let cluster = layout.map(|layout| layout.cluster.clone()).or(args.cluster);
     Place {
         host,
-        cluster: args.cluster,
+        cluster: cluster.unwrap_or_else(|| CLUSTER.to_owned()),
     }
 }
 
-fn timing(role: &str, args: &TimingArgs) -> Result<Timing, clap::Error> {
-    if args.patience.0 < args.interval.0 {
+fn timing(role: &str, args: &TimingArgs, layout: &Layout) -> Result<Timing, clap::Error> {
+    let otherwise = layout.timing.or(Timing::default());
+    let timing = Timing {
+        interval: args.interval.map_or(otherwise.interval, |interval| interval.0),
+        liveness: args.liveness.unwrap_or(otherwise.liveness),
+        patience: args.patience.map_or(otherwise.patience, |patience| patience.0),
+    };
+    if timing.patience < timing.interval {
         let text = format!(
             "--patience {} is shorter than --interval {}: nobody can be heard that often; give at least the interval",
-            args.patience, args.interval
+            Span(timing.patience),
+            Span(timing.interval)
         );
         return Err(usage(role, ErrorKind::ValueValidation, text));
     }
-    Ok(Timing {
-        interval: args.interval.0,
-        liveness: args.liveness,
-        patience: args.patience.0,
-    })
+    Ok(timing)
 }
 
-fn broker(place: Place, args: &BrokerArgs) -> Result<BrokerOptions, clap::Error> {
+fn broker(place: Place, args: &BrokerArgs, layout: &Layout) -> Result<BrokerOptions, clap::Error> {
     let office = match (args.elected, args.takeover, args.force) {
         (true, ..) => Office::Elected,
         (_, false, _) => Office::Dedicated(Takeover::Refuse),
@@ -84,29 +108,44 @@ fn broker(place: Place, args: &BrokerArgs) -> Result<BrokerOptions, clap::Error>
     Ok(BrokerOptions {
         office,
         place,
-        timing: timing("broker", &args.timing)?,
+        timing: timing("broker", &args.timing, layout)?,
         heard: Term(args.heard),
         grace: args.grace.0,
     })
 }
 
-fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool) -> Result<WorkerOptions, clap::Error> {
-    let timing = timing("worker", &args.timing)?;
+fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout) -> Result<WorkerOptions, clap::Error> {
+    let timing = timing("worker", &args.timing, layout)?;
+    let pool = layout.pools.get(&args.pool);
+    if pool.is_none() && !layout.pools.is_empty() && args.builtin.is_none() && args.cmd.is_empty() {
+        let known: Vec<&str> = layout.pools.keys().map(String::as_str).collect();
+        let text = format!(
+            "the layout of {} has no pool {}; there are: {}; or name a handler here: -- CMD",
+            layout.cluster,
+            args.pool,
+            known.join(", ")
+        );
+        return Err(usage("worker", ErrorKind::ValueValidation, text));
+    }
     if args.cmd.is_empty() && ends_in_dashes {
         let text = "there is no CMD after --: name a program, or leave -- out";
         return Err(usage("worker", ErrorKind::TooFewValues, text));
     }
     let handler = match args.builtin {
         Some(builtin) => Handler::Builtin(builtin),
-        None if args.cmd.is_empty() => Handler::default(),
+        None if args.cmd.is_empty() => pool.map_or_else(Handler::default, |pool| pool.handler.clone()),
         None => Handler::Command(args.cmd).framed(args.framing, args.warm),
     };
     Ok(WorkerOptions {
         place,
         timing,
         pool: args.pool,
-        slots: args.slots,
-        grace: args.grace.0,
+        slots: args.slots.or(pool.and_then(|pool| pool.slots)).unwrap_or(1),
+        grace: args
+            .grace
+            .map(|grace| grace.0)
+            .or(pool.and_then(|pool| pool.grace))
+            .unwrap_or(limits::GRACE),
         handler,
         elects: true,
     })
@@ -143,14 +182,20 @@ fn tenure(args: &mut ClientArgs, place: &Place) -> Result<Tenure, clap::Error> {
     Ok(tenure)
 }
 
-fn client(place: Place, mut args: ClientArgs, stdin_is_terminal: bool) -> Result<ClientOptions, clap::Error> {
-    let timing = timing("client", &args.timing)?;
+fn client(
+    place: Place,
+    mut args: ClientArgs,
+    stdin_is_terminal: bool,
+    layout: &Layout,
+) -> Result<ClientOptions, clap::Error> {
+    let timing = timing("client", &args.timing, layout)?;
+    let otherwise = &layout.client;
     let tenure = tenure(&mut args, &place)?;
     let ttl = args.ttl.map_or_else(
         || match &tenure {
             Tenure::Open => OPEN_TTL,
             Tenure::Hold(_) => timing.interval * timing.liveness,
-            Tenure::Own | Tenure::Use(_) | Tenure::Close(_) => limits::TTL,
+            Tenure::Own | Tenure::Use(_) | Tenure::Close(_) => otherwise.ttl.unwrap_or(limits::TTL),
         },
         |ttl| ttl.0,
     );
@@ -174,12 +219,12 @@ fn client(place: Place, mut args: ClientArgs, stdin_is_terminal: bool) -> Result
     Ok(ClientOptions {
         place,
         timing,
-        pool: args.pool,
+        pool: args.pool.or(otherwise.pool.clone()).unwrap_or_else(|| POOL.to_owned()),
         input,
         tenure,
         local,
-        wait: args.wait.0,
-        timeout: args.timeout.map(|span| span.0),
+        wait: args.wait.map(|wait| wait.0).or(otherwise.wait).unwrap_or(limits::WAIT),
+        timeout: args.timeout.map(|span| span.0).or(otherwise.timeout),
         ttl,
         format: args.format,
         progress: args.progress,

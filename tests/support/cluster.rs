@@ -94,6 +94,8 @@ impl Host {
         Start::new(program, arguments)
             .env("ZHIT_RUNTIME_DIR", self.runtime_base())
             .env("ZHIT_HOST", HOST)
+            // No layout but a test's own.
+            .env("XDG_CONFIG_HOME", self.base.path())
             .env("ROOM", self.room())
             .env("ZHIT_LOG", "info")
     }
