@@ -214,3 +214,81 @@ fn a_half_sent_request_is_spent_and_its_successor_told() {
     host.client(&["--close", &name]).run().code(0);
     host.stop();
 }
+
+/// Rule O8: who is stopped leaves the Hit to the others. What it has asked in full goes on, and what had not begun never
+/// does.
+#[test]
+fn a_command_that_is_stopped_leaves_the_hit_and_its_successor_is_told() {
+    let script = "read -r line; echo $line > $ROOM/$line; until [ -e $ROOM/go ]; do sleep 0.01; done; echo $ZHIT_SEQ";
+    let host = Host::with_script(1, &[], script);
+    let name = open(&host, &[]);
+    let mut first = host.client(&["--hit", &name, "a\n", "b\n", "c\n"]).start();
+    host.wait_for_file("a");
+    first.signal(Signal::TERM);
+    first.wait().code(143).wrote("").says("given up");
+    let mut second = host.client(&["--hit", &name, "d\n"]).start();
+    second.wait_for_stderr("request 1 of the client before ran on without it; its reply is thrown away");
+    host.make_file("go");
+    second
+        .wait()
+        .code(0)
+        .wrote("4\n")
+        .says("requests 2 to 3 of the client before never ran");
+    assert!(!host.room().join("b").exists(), "what had not begun never runs");
+    host.client(&["--close", &name]).run().code(0).quiet();
+    host.stop();
+}
+
+#[test]
+fn a_deadline_is_of_the_command_that_has_it_and_ends_no_hit() {
+    let host = Host::with_script(1, &[], "read -r line; [ $line = quick ] || sleep 1000; echo $ZHIT_SEQ");
+    let name = open(&host, &[]);
+    let late = host.client(&["--hit", &name, "--timeout", "200ms", "slow\n"]).run();
+    late.code(124).says("request 1").within(SECOND);
+    host.client(&["--hit", &name, "quick\n"])
+        .run()
+        .code(0)
+        .quiet()
+        .wrote("2\n");
+    host.client(&["--close", &name]).run().code(0);
+    host.stop();
+}
+
+#[test]
+fn who_attaches_keeps_a_hit_by_its_own_ttl() {
+    let host = Host::with_script(1, &[], "sleep 2.5; echo $ZHIT_SEQ");
+    let name = open(&host, &["--ttl", "1s"]);
+    host.client(&["--hit", &name, "x"]).run().code(0).quiet().wrote("1\n");
+    wait_for_idle(&host);
+    host.stop();
+}
+
+/// As by ^Z: it lives, and its process is what is watched.
+#[test]
+fn a_stopped_holder_keeps_its_hit() {
+    let host = counting();
+    let script = "$ZHIT client a; echo up > $ROOM/up; until [ -e $ROOM/go ]; do sleep 0.02; done; sleep 2.5; $ZHIT client b; \
+                  echo over > $ROOM/over";
+    let command = format!("ZHIT={}; {script}", env!("CARGO_BIN_EXE_zhit"));
+    let mut holder = host
+        .client(&["--hold", "--ttl", "1s", "--", "bash", "-c", &command])
+        .start();
+    host.wait_for_file("up");
+    holder.signal(Signal::STOP);
+    host.make_file("go");
+    host.wait_for_file("over");
+    holder.signal(Signal::CONT);
+    let text = holder.wait().code(0).quiet().text();
+    assert!(text.contains("b 2 "), "{text}");
+    host.stop();
+}
+
+#[test]
+fn a_holder_is_told_why_its_hit_is_over() {
+    let mut host = Host::serving(1, &["--grace", "0s", "--builtin", "hello"]);
+    let mut holder = hold(&host, "$ZHIT client a; exec sleep 1000 >/dev/null 2>&1").start();
+    holder.wait_for_stdout(6);
+    host.take_worker().end_by(Signal::TERM).code(0);
+    holder.wait().code(6).says("its worker was asked to end");
+    host.stop();
+}

@@ -134,15 +134,9 @@ impl Machine {
         if head.command == Command::Opened && is_leased {
             self.registry.occupy(from, head.hit);
         }
-        if head.command == Command::Closed {
+        // Who holds the Hit is told first, and the lease ends with what its client is told.
+        if head.command == Command::Closed && head.attach != Attach(0) {
             if is_leased {
-                // The slot tells its client; who holds the Hit hears of it here.
-                if let Some(holder) = self.leases.get(&head.hit).and_then(|leased| leased.holder) {
-                    out.push(Action::Send(
-                        holder,
-                        ended(head.hit, Attach(0), End::unknown(ClosedReason::Done), ""),
-                    ));
-                }
                 self.end_lease(now, head.hit, ClosedReason::Done, None, out);
             } else if self.memory.get(head.hit).is_none() {
                 // It was leased by a predecessor: a repetition of its OPEN is not to be leased here.

@@ -784,3 +784,20 @@ fn a_hit_that_no_journal_names_never_ran_unless_somebody_may_have_forgotten_it()
     without.hear("client", Message::Open(old));
     assert_eq!(without.said(), ["CLOSED (Unknown) to client"]);
 }
+
+/// Its slot tells why a held Hit is over: the holder first, then the client, with whom the lease ends.
+#[test]
+fn what_the_holder_is_told_of_the_end_does_not_end_the_lease() {
+    let mut bench = in_state("Leased");
+    bench.route("client", Command::KeepAlive, 0);
+    bench.route("second", Command::Attach, 2);
+    bench.route("slot", Command::Opened, 2);
+    bench.forwarded.clear();
+    bench.out.clear();
+    bench.route("slot", Command::Closed, 0);
+    assert_eq!(bench.forwarded, [(peer("client"), Command::Closed)]);
+    assert!(bench.out.is_empty(), "the second is told, too: {:?}", bench.out);
+    bench.route("slot", Command::Closed, 2);
+    assert_eq!(bench.forwarded.last(), Some(&(peer("second"), Command::Closed)));
+    assert_eq!(bench.machine.held().1, 0);
+}

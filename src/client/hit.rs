@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, SlotId, Term};
 use crate::protocol::limits::{FIRST_CREDIT_BYTES, TTL, WINDOW_BYTES};
-use crate::protocol::message::{Channel, Close, CloseReason, Closed, Holder, Message, WorkState, Working};
+use crate::protocol::message::{Channel, Close, CloseReason, Closed, Holder, Left, Message, WorkState, Working};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender};
@@ -114,8 +114,10 @@ pub struct Hit {
     work: Option<Working>,
     /// First request of this client's.
     first_seq: u64,
-    /// A request of the client before, and what the slot did with it when this one took over (rule O8).
-    left_behind: Option<(u64, WorkState)>,
+    /// What the clients before have left (rule O8), until it was asked for.
+    left: Option<Left>,
+    /// How long the Hit outlives its client's silence: what was asked for, or what another has.
+    ttl: Duration,
     requests: Sender,
     replies: Receiver,
     /// No further request will be written.
@@ -153,7 +155,8 @@ impl Hit {
             no_slot: NoSlot::Unknown,
             work: None,
             first_seq: 1,
-            left_behind: None,
+            left: None,
+            ttl: config.ttl,
             requests: Sender::new(1, FIRST_CREDIT_BYTES),
             replies: Receiver::new(1, WINDOW_BYTES, false),
             complete: false,
@@ -203,9 +206,9 @@ impl Hit {
         self.work.as_ref()
     }
 
-    /// The request that the client before left behind, and what the slot did with it; once.
-    pub const fn take_left_behind(&mut self) -> Option<(u64, WorkState)> {
-        self.left_behind.take()
+    /// What the clients before have left behind, and the first request that is this client's; once.
+    pub fn take_left(&mut self) -> Option<(Left, u64)> {
+        self.left.take().map(|left| (left, self.first_seq))
     }
 
     /// Whether a slot serves, or served until its route fell silent.
@@ -307,6 +310,7 @@ impl Hit {
             .map_or(touched, |started| started.min(touched))
             .max(self.answered);
         Ledger {
+            first: self.first_seq,
             answered: self.answered,
             maybe,
             exact: started.is_some() || maybe == self.answered,
@@ -394,9 +398,18 @@ impl Hit {
                     attempt: self.attempt,
                 });
             }
-            out.push(self.close(CloseReason::Abandoned));
+            out.push(self.give_up());
         }
         self.end(Outcome::Abandoned);
+    }
+
+    /// CLOSE by who cannot wait for its answers: a Hit that others use goes on, and rule O8 is for what it has asked.
+    fn give_up(&mut self) -> Message {
+        self.close(if self.client != 0 && self.config.leave == Leave::Detach {
+            CloseReason::Detached
+        } else {
+            CloseReason::Abandoned
+        })
     }
 
     fn close(&mut self, reason: CloseReason) -> Message {
@@ -429,8 +442,8 @@ impl Hit {
                 self.phase = Phase::Resuming;
                 self.ask_at = now;
             }
-            Phase::Resuming if now.since(self.heard_at) >= self.config.ttl => {
-                self.end(Outcome::Lost(Lost::Silence(self.config.ttl)));
+            Phase::Resuming if now.since(self.heard_at) >= self.ttl => {
+                self.end(Outcome::Lost(Lost::Silence(self.ttl)));
             }
             // The slot judges no holder while it has no broker itself (rule A4).
             Phase::Held if now.since(self.heard_at) >= self.config.ttl.max(TTL) => {
@@ -439,7 +452,7 @@ impl Hit {
             _ => {}
         }
         if self.is_open() && self.is_past_deadline(now) {
-            let close = self.close(CloseReason::Abandoned);
+            let close = self.give_up();
             out.push(close);
             self.end(Outcome::Deadline);
         }
@@ -482,7 +495,7 @@ impl Hit {
                 let alive = earliest(Some(alive), self.replies.next_deadline());
                 earliest(earliest(alive, silent), self.deadline())
             }
-            Phase::Resuming => earliest(Some(ask.min(self.heard_at + self.config.ttl)), self.deadline()),
+            Phase::Resuming => earliest(Some(ask.min(self.heard_at + self.ttl)), self.deadline()),
             Phase::Held => Some(self.keep_alive_at.min(self.looked_at + self.config.interval)),
             Phase::Ended => None,
         }

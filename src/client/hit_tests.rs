@@ -93,6 +93,8 @@ impl Bench {
                 offset: 0,
                 limit: WINDOW_BYTES,
             },
+            ttl_ms: 15_000,
+            left: Left::default(),
             endpoints: Vec::new(),
         }
     }
@@ -494,4 +496,68 @@ fn the_ledger_says_what_may_have_run() {
     }));
     let ledger = bench.hit.ledger();
     assert_eq!((ledger.answered, ledger.maybe, ledger.exact), (1, 1, true));
+}
+
+/// Others use the Hit: rule O8 is for what this one has asked.
+#[test]
+fn who_uses_a_hit_of_others_leaves_it_when_it_gives_up() {
+    for gives_up in [true, false] {
+        let leave = Leave::Detach;
+        let mut bench = Bench::new(|now| Hit::attach(now, key(), CLIENT, Config { leave, ..config() }));
+        bench.hear(Message::Opened(bench.opened()));
+        bench.write();
+        bench.hit.flush(bench.now, &mut bench.out);
+        bench.out.clear();
+        if gives_up {
+            bench.hit.abandon(&mut bench.out);
+        } else {
+            // Its slot is heard, and does not end what is too late.
+            while bench.hit.outcome().is_none() {
+                bench.pass(INTERVAL);
+                bench.hear(Message::Ack(ack(bench.hit.attach, bench.ack())));
+            }
+        }
+        let reasons = bench.out.iter().filter_map(|message| match message {
+            Message::Close(close) => Some(close.reason),
+            _ => None,
+        });
+        assert_eq!(reasons.collect::<Vec<_>>(), [CloseReason::Detached]);
+    }
+}
+
+#[test]
+fn who_only_opened_a_hit_for_others_ends_it_when_it_gives_up() {
+    let leave = Leave::Detach;
+    let mut bench = Bench::new(|now| Hit::open(now, key(), Config { leave, ..config() }));
+    bench.hit.abandon(&mut bench.out);
+    assert!(
+        matches!(bench.out.last(), Some(Message::Close(close)) if close.reason == CloseReason::Abandoned),
+        "{:?}",
+        bench.out
+    );
+}
+
+#[test]
+fn who_attaches_keeps_the_hit_by_the_ttl_it_has() {
+    let mut bench = Bench::attacher();
+    let (ttl_ms, answered, started) = (1500, 3, 4);
+    let stopped = true;
+    bench.hear(Message::Opened(Opened {
+        ttl_ms,
+        left: Left {
+            started,
+            answered,
+            stopped,
+        },
+        ..bench.opened()
+    }));
+    assert_eq!(
+        bench.hit.take_left().map(|(left, first)| (left.started, first)),
+        Some((4, 5))
+    );
+    assert_eq!(bench.hit.take_left(), None, "it is said once");
+    bench.out.clear();
+    bench.pass(Duration::from_millis(3000));
+    let alive = bench.sent().iter().filter(|sent| *sent == "KEEPALIVE").count();
+    assert!(alive >= 5, "each third of 1.5 s: {alive}");
 }

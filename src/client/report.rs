@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::exit::Exit;
 use crate::options::HitName;
-use crate::protocol::message::{ClosedReason, FullReason};
+use crate::protocol::message::{ClosedReason, FullReason, Left};
 use crate::term::escape::one_line;
 use crate::term::style;
 
@@ -78,6 +78,28 @@ pub(super) fn no_broker(socket: &Path) -> Exit {
     Exit::NoBroker
 }
 
+/// What became of what the clients before have asked (rule O8); nothing if they had their answers. `first`: the first
+/// request of this client.
+pub(super) fn left_behind(left: Left, first: u64) -> Option<String> {
+    let mut parts = Vec::new();
+    if left.started > left.answered {
+        let ran = left.started;
+        parts.push(if left.stopped {
+            format!(
+                "request {ran} of the client before had not come in full: it is spent, and its handler was told to end"
+            )
+        } else {
+            format!("request {ran} of the client before ran on without it; its reply is thrown away")
+        });
+    }
+    match (left.started + 1, first.saturating_sub(1)) {
+        (from, to) if from == to => parts.push(format!("request {from} of the client before never ran")),
+        (from, to) if from < to => parts.push(format!("requests {from} to {to} of the client before never ran")),
+        _ => {}
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
 /// Says what a client that is told to end leaves behind.
 pub(super) fn given_up(hit: &Hit) {
     if hit.is_outstanding() && hit.ledger().maybe > 0 {
@@ -130,16 +152,17 @@ const fn closed(reason: ClosedReason) -> &'static str {
         ClosedReason::Violation => "the slot refused what this client sent",
         ClosedReason::Unknown => "the broker that leased it is gone and no slot knows it",
         ClosedReason::Superseded => "another client took it over",
+        ClosedReason::HolderGone => "who held it is gone",
     }
 }
 
 /// Which requests were answered, which may have run, which never did.
 fn ledger(hit: &Hit) -> String {
     let ledger = hit.ledger();
-    let mut parts = vec![match ledger.answered {
-        0 => "no request was answered".to_owned(),
-        1 => "request 1 was answered".to_owned(),
-        last => format!("requests 1 to {last} were answered"),
+    let mut parts = vec![match (ledger.first, ledger.answered) {
+        (first, last) if last < first => "no request was answered".to_owned(),
+        (first, last) if last == first => format!("request {first} was answered"),
+        (first, last) => format!("requests {first} to {last} were answered"),
     }];
     let ran = if ledger.exact {
         "ran without an answer"

@@ -290,14 +290,11 @@ impl Client {
 
     /// Says what became of a request that the client before left behind (rule O8).
     fn tell_of_predecessor(&mut self) {
-        let Some((seq, state)) = self.hit.take_left_behind() else {
+        let left = self.hit.take_left();
+        let Some(what) = left.and_then(|(left, first)| report::left_behind(left, first)) else {
             return;
         };
-        let what = match state {
-            WorkState::Ending => "had not come in full: it is spent, and its handler is being ended",
-            _ => "still runs; its reply is thrown away, and this client's requests come after it",
-        };
-        let text = format!("zhit: client: request {seq} of the client before {what}\n");
+        let text = format!("zhit: client: {what}\n");
         self.sink.write(Stream::Err, text.into(), Cost::default());
     }
 

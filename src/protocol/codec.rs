@@ -92,7 +92,10 @@ impl Message {
             Self::Ping { nonce } => out.extend_from_slice(&nonce.to_be_bytes()),
             Self::Pong(pong) => pong.write(out),
             Self::Farewell | Self::Withdraw { .. } | Self::Withdrawn { .. } | Self::Released { .. } => {}
-            Self::Attach { client, .. } => out.extend_from_slice(&client.to_be_bytes()),
+            Self::Attach { client, timeout_ms, .. } => {
+                out.extend_from_slice(&client.to_be_bytes());
+                out.extend_from_slice(&timeout_ms.to_be_bytes());
+            }
             Self::Occupied { client, current, .. } => {
                 out.extend_from_slice(&client.to_be_bytes());
                 out.extend_from_slice(&current.0.to_be_bytes());
@@ -144,6 +147,7 @@ impl Message {
                 hit,
                 attach,
                 client: r.u64()?,
+                timeout_ms: r.u32()?,
             },
             Command::Occupied => Self::Occupied {
                 hit,

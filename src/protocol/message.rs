@@ -47,6 +47,7 @@ pub enum Message {
         hit: HitKey,
         attach: Attach,
         client: u64,
+        timeout_ms: u32,
     },
     Occupied {
         hit: HitKey,
@@ -385,8 +386,24 @@ pub struct Opened {
     pub first_seq: u64,
     /// What the slot has received, and its credit.
     pub ack: AckPoint,
+    /// Silence after which the Hit ends, in milliseconds.
+    pub ttl_ms: u32,
+    /// What the client before has left.
+    pub left: Left,
     /// Endpoints of the direct route.
     pub endpoints: Vec<String>,
+}
+
+/// What the clients before an attachment have left, as it was when the last of them went (rule O8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Last seq whose handler was started; 0 if none.
+    pub started: u64,
+    /// Last seq whose reply was complete, read or not. If `started` is higher, that request ran, and nobody reads its
+    /// reply. What lies between `started` and the new client's first seq never runs.
+    pub answered: u64,
+    /// The request that ran was incomplete: it is spent, and its handler is ended.
+    pub stopped: bool,
 }
 
 /// Next byte wanted, and the absolute limit of credit (rule S1).
@@ -581,6 +598,8 @@ pub enum ClosedReason {
     Unknown = 7,
     /// Another client holds it with a higher attach number.
     Superseded = 8,
+    /// Who held it for its clients has ended, or was silent for its ttl.
+    HolderGone = 9,
 }
 
 impl ClosedReason {
@@ -595,6 +614,7 @@ impl ClosedReason {
             Self::Violation,
             Self::Unknown,
             Self::Superseded,
+            Self::HolderGone,
         ];
         all.into_iter().find(|reason| *reason as u64 == number)
     }

@@ -9,7 +9,8 @@ use crate::election::journal::Entry;
 use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Term};
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::message::{
-    Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Message, Packet, Progress, WorkState, Working,
+    Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Left, Message, Packet, Progress, WorkState,
+    Working,
 };
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::status::Status;
@@ -17,6 +18,10 @@ use crate::protocol::stream::{Piece, Receiver, Sender, Violation};
 use crate::protocol::time::{Moment, earliest};
 
 use super::lease::{Action, cut_note};
+
+mod succession;
+
+use succession::Hold;
 
 /// The request that runs.
 #[derive(Debug)]
@@ -47,7 +52,12 @@ pub(super) struct Hit {
     pub(super) term: Term,
     pub(super) dir: DirId,
     pub(super) ttl: Duration,
+    /// Its last client has left, and no other has come.
     pub(super) detached: bool,
+    /// Who holds it, whichever clients come and go.
+    pub(super) hold: Option<Hold>,
+    /// What the clients before the attached one have left.
+    pub(super) left: Left,
     pub(super) first_seq: u64,
     pub(super) requests: Receiver,
     pub(super) replies: Sender,
@@ -57,8 +67,6 @@ pub(super) struct Hit {
     lent: u64,
     timeout: Option<Duration>,
     heard_at: Moment,
-    /// When its holder was heard, if it has one: clients that come and go do not keep it.
-    holder_heard_at: Option<Moment>,
     request: Option<Request>,
     started: u64,
     answered: u64,
@@ -89,14 +97,15 @@ impl Hit {
             dir,
             ttl,
             detached: false,
+            hold: lease.holder.map(|_| Hold::new(now)),
+            left: Left::default(),
             first_seq: 1,
             requests: Receiver::new(1, WINDOW_BYTES, true),
             replies: Sender::new(1, lease.packet.ack.limit),
             orphaned: VecDeque::new(),
             lent: 0,
-            timeout: (lease.timeout_ms > 0).then(|| Duration::from_millis(u64::from(lease.timeout_ms))),
+            timeout: deadline(lease.timeout_ms),
             heard_at: now,
-            holder_heard_at: lease.holder.map(|_| now),
             request: None,
             started: 0,
             answered: 0,
@@ -115,31 +124,6 @@ impl Hit {
         self.detached || now.since(self.heard_at) >= liveness
     }
 
-    /// Whether whoever keeps it has been silent for its ttl.
-    pub(super) fn is_abandoned(&self, now: Moment) -> bool {
-        now.since(self.kept_at()) >= self.ttl
-    }
-
-    fn kept_at(&self) -> Moment {
-        self.holder_heard_at.unwrap_or(self.heard_at)
-    }
-
-    /// Whether a process holds it.
-    pub(super) const fn is_held(&self) -> bool {
-        self.holder_heard_at.is_some()
-    }
-
-    /// Its holder has said that it is there.
-    pub(super) fn holder_heard(&mut self, now: Moment) {
-        self.holder_heard_at = self.holder_heard_at.map(|_| now);
-    }
-
-    /// Nobody has been silent so far: nobody could be heard (rules A3, A4).
-    pub(super) fn restart_clocks(&mut self, now: Moment) {
-        self.heard(now);
-        self.holder_heard(now);
-    }
-
     /// The client says that its route has changed: go on from what it has.
     pub(super) fn resume(&mut self, now: Moment, packet: &Packet) -> Result<(), Violation> {
         self.on_ack(now, packet.ack, false)?;
@@ -153,37 +137,6 @@ impl Hit {
 
     pub(super) fn on_ack(&mut self, now: Moment, ack: AckPoint, gap: bool) -> Result<(), Violation> {
         self.replies.on_ack(now, ack, gap)
-    }
-
-    /// A new client: its streams start anew after the last seq that its predecessor touched. What runs completely goes
-    /// on unheard; what is incomplete is stopped; what never started never runs (rule O8).
-    pub(super) fn take_over(&mut self, now: Moment, attach: Attach, client: u64, out: &mut Vec<Action>) {
-        out.push(Action::Journal(Entry::Attached(attach)));
-        let (seq, offset) = self.requests.next();
-        let running = self.request.as_ref().map_or(0, |request| request.seq);
-        let first = (seq + u64::from(offset > 0)).max(running + 1);
-        if let Some(request) = &mut self.request {
-            request.discarded = true;
-            let received = request.seq < seq;
-            if !received && request.state != WorkState::Ending && request.ended.is_none() {
-                request.state = WorkState::Ending;
-                out.push(Action::Stop);
-            }
-        }
-        // What the predecessor sent in full and the handler has not read yet still belongs to the running request.
-        let rest = std::iter::from_fn(|| self.requests.take()).filter(|piece| piece.seq == running);
-        self.orphaned.extend(rest);
-        // What the handler still takes of it opens no credit for the new client.
-        self.lent = 0;
-        self.requests = Receiver::new(first, WINDOW_BYTES, true);
-        self.replies = Sender::new(first, 0);
-        (self.attach, self.client, self.first_seq) = (attach, client, first);
-        self.detached = false;
-        self.last = None;
-        self.heard(now);
-        if self.request.as_ref().is_some_and(|request| request.ended.is_some()) {
-            self.finish_request();
-        }
     }
 
     pub(super) fn has_input(&self) -> bool {
@@ -373,9 +326,8 @@ impl Hit {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Moment {
-        let silent = self.kept_at() + self.ttl;
-        earliest(Some(silent), self.requests.next_deadline()).unwrap_or(silent)
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        earliest(self.silent_at(), self.requests.next_deadline())
     }
 
     pub(super) fn on_handler_state(&mut self, state: WorkState, progress: Option<&Progress>) {
@@ -426,4 +378,9 @@ impl Hit {
             note,
         }
     }
+}
+
+/// A deadline as it travels; zero: none.
+fn deadline(milliseconds: u32) -> Option<Duration> {
+    (milliseconds > 0).then(|| Duration::from_millis(u64::from(milliseconds)))
 }

@@ -52,7 +52,8 @@ pub struct Identity {
 pub enum Action {
     /// Send this to the broker.
     Send(Message),
-    /// Tell when this process ends: [`Slot::on_holder_ended`].
+    /// Watch this process, if that is possible ([`Slot::on_holder_watched`]), and tell when it ends:
+    /// [`Slot::on_holder_ended`].
     Watch(Holder),
     /// Write this into the journal, before what follows is done. After [`Entry::Leased`] the slot wants to hear the term of
     /// the host: [`Slot::on_journalled`].
@@ -96,8 +97,8 @@ pub struct Slot {
     state: State,
     /// A lease that is journalled and not yet confirmed by a look at the term (rule O3).
     leasing: Option<Box<Lease>>,
-    /// The CLOSED that the broker has not confirmed, and when to repeat it.
-    unreleased: Option<(Closed, Moment)>,
+    /// The CLOSED that the broker has not confirmed, whether a holder is told too, and when to repeat it.
+    unreleased: Option<(Closed, bool, Moment)>,
     ended: VecDeque<HitKey>,
     interval: Duration,
     liveness: u32,
@@ -156,7 +157,7 @@ impl Slot {
             Message::Registered(registered) => self.on_registered(now, registered),
             Message::Lease(lease) => self.on_lease(now, &lease, out),
             Message::Released { hit } => {
-                self.unreleased.take_if(|(closed, _)| closed.hit == hit);
+                self.unreleased.take_if(|(closed, ..)| closed.hit == hit);
             }
             Message::Farewell => self.left |= self.goodbye_at.is_some(),
             Message::Disconnect(Disconnect::NotRegistered) => self.register_again(now),
@@ -183,7 +184,12 @@ impl Slot {
                 Ok(())
             }),
             Message::Close(close) => self.on_close(now, &close, out),
-            Message::Attach { hit, attach, client } => self.on_attach(now, hit, attach, client, out),
+            Message::Attach {
+                hit,
+                attach,
+                client,
+                timeout_ms,
+            } => self.on_attach(now, (hit, attach), (client, timeout_ms), out),
             // Nothing else is meant for a slot; a broker that sends it is not obeyed.
             _ => {}
         }
@@ -198,7 +204,7 @@ impl Slot {
         self.liveness = registered.liveness.max(1);
         self.broker = Some(registered);
         self.register_at = Moment::from_micros(u64::MAX);
-        if let Some((_, at)) = &mut self.unreleased {
+        if let Some((.., at)) = &mut self.unreleased {
             *at = now;
         }
     }
@@ -219,11 +225,18 @@ impl Slot {
         self.left |= self.goodbye_at.is_some() && self.unreleased.is_none();
     }
 
+    /// The process that holds the Hit is watched: its end is the Hit's, and its silence means nothing. It may be stopped.
+    pub fn on_holder_watched(&mut self) {
+        if let State::Serving(hit) = &mut self.state {
+            hit.holder_watched();
+        }
+    }
+
     /// The process that holds the Hit has ended.
     pub fn on_holder_ended(&mut self, now: Moment, out: &mut Vec<Action>) {
         if matches!(&self.state, State::Serving(hit) if hit.is_held()) {
             let note = "the process that held it has ended".to_owned();
-            self.end_hit(now, ClosedReason::ClientSilent, note, out);
+            self.end_hit(now, ClosedReason::HolderGone, note, out);
         }
         self.flush(now, out);
     }
@@ -360,8 +373,8 @@ impl Slot {
         if self.ended.len() > ENDED_MAX {
             self.ended.pop_front();
         }
-        out.push(Action::Send(Message::Closed(closed.clone())));
-        self.unreleased = Some((closed, now + self.interval));
+        send_closed(&closed, hit.is_held(), out);
+        self.unreleased = Some((closed, hit.is_held(), now + self.interval));
     }
 
     /// Sends what is due: packets, acknowledgements, a registration. Messages, ticks and drains end with it; after what
@@ -380,11 +393,11 @@ impl Slot {
             self.register_at = now + self.interval;
             out.push(Action::Send(self.register()));
         }
-        if let Some((closed, at)) = &mut self.unreleased
+        if let Some((closed, held, at)) = &mut self.unreleased
             && *at <= now
         {
             *at = now + self.interval;
-            out.push(Action::Send(Message::Closed(closed.clone())));
+            send_closed(closed, *held, out);
         }
         self.say_goodbye(now, out);
     }
@@ -431,9 +444,13 @@ impl Slot {
         if let State::Serving(hit) = &self.state
             && hit.is_abandoned(now)
         {
-            let who = if hit.is_held() { "holder" } else { "client" };
+            let (who, reason) = if hit.is_held() {
+                ("holder", ClosedReason::HolderGone)
+            } else {
+                ("client", ClosedReason::ClientSilent)
+            };
             let note = format!("its {who} was silent for its ttl of {:?}", hit.ttl);
-            self.end_hit(now, ClosedReason::ClientSilent, note, out);
+            self.end_hit(now, reason, note, out);
         }
         self.flush(now, out);
     }
@@ -451,12 +468,12 @@ impl Slot {
     /// When to tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
         let hit = match &self.state {
-            State::Serving(hit) => Some(hit.next_deadline().min(self.looked_at + self.interval)),
+            State::Serving(hit) => earliest(hit.next_deadline(), Some(self.looked_at + self.interval)),
             _ => None,
         };
         let register = (self.goodbye_at.is_none()).then_some(self.register_at);
         let goodbye = self.goodbye_at.filter(|_| !self.left).map(|at| at + self.interval);
-        let released = self.unreleased.as_ref().map(|(_, at)| *at);
+        let released = self.unreleased.as_ref().map(|(.., at)| *at);
         earliest(earliest(hit, register), earliest(goodbye, released))
     }
 
@@ -486,6 +503,18 @@ impl Slot {
             _ => None,
         }
     }
+}
+
+/// Tells that a Hit has ended: first who held it, under attach number 0, then the client.
+fn send_closed(closed: &Closed, held: bool, out: &mut Vec<Action>) {
+    if held {
+        let attach = Attach(0);
+        out.push(Action::Send(Message::Closed(Closed {
+            attach,
+            ..closed.clone()
+        })));
+    }
+    out.push(Action::Send(Message::Closed(closed.clone())));
 }
 
 /// Cuts a note to its limit at a character's boundary.

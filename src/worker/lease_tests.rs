@@ -207,6 +207,7 @@ fn attach(number: u32, client: u64) -> Message {
         hit: key(1),
         attach: Attach(number),
         client,
+        timeout_ms: 0,
     }
 }
 
@@ -344,6 +345,7 @@ fn client_events() -> Vec<(&'static str, Event)> {
                 hit: key(5),
                 attach: Attach(2),
                 client: 77,
+                timeout_ms: 0,
             });
         }),
     ]
@@ -481,7 +483,7 @@ fn what_a_predecessor_asked_in_full_goes_on_and_what_it_began_is_stopped() {
     whole.hear(attach(2, 77));
     assert_eq!(
         whole.done(),
-        ["*journal*", "OPENED", "WORKING"],
+        ["*journal*", "OPENED"],
         "a complete request finishes (rule O8)"
     );
     assert!(whole.slot.next_input().is_some(), "its bytes are still for the handler");
@@ -492,7 +494,7 @@ fn what_a_predecessor_asked_in_full_goes_on_and_what_it_began_is_stopped() {
     begun.hear(attach(2, 77));
     assert_eq!(
         begun.done(),
-        ["*journal*", "*stop*", "OPENED", "WORKING"],
+        ["*journal*", "*stop*", "OPENED"],
         "a begun one is spent (rule O8)"
     );
 }
@@ -604,3 +606,6 @@ fn a_held_hit_is_over_when_its_holder_has_ended_or_lets_it_go() {
     bench.slot.on_holder_ended(bench.now, &mut bench.out);
     assert_eq!(bench.state(), "Open");
 }
+
+#[path = "lease/succession_tests.rs"]
+mod succession;

@@ -239,15 +239,12 @@ impl SlotLoop {
         Ok(())
     }
 
-    /// Its Hit is held by a process: its end is seen at once.
+    /// Its Hit is held by a process: its end is seen at once. One that cannot be seen, on another host or where process
+    /// numbers mean others, keeps the Hit by what it says.
     fn watch(&mut self, holder: Holder) {
-        if holder.pid == 0 {
-            // On another host: its silence tells.
-            return;
-        }
-        self.holder = Watch::open(holder.pid, holder.start_ticks);
-        if self.holder.is_none() {
-            self.machine.on_holder_ended(clock::now(), &mut self.actions);
+        self.holder = Watch::open(holder.pid, holder.start_ticks).filter(|_| holder.pid != 0);
+        if self.holder.is_some() {
+            self.machine.on_holder_watched();
         }
     }
 

@@ -143,7 +143,8 @@ impl Books {
         let attached = &mut self.hits[hit].attached;
         if attached.last() != Some(&(first_seq, client)) {
             attached.push((first_seq, client));
-            self.first_seq[client].get_or_insert(first_seq);
+            // The last word holds: one that never heard of its first attachment may be let in once more, further on.
+            self.first_seq[client] = Some(first_seq);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use zhit::broker;
-use zhit::client::hit::{Config, Hit, Outcome};
+use zhit::client::hit::{Config, Hit, Leave, Outcome};
 use zhit::election::journal::{SlotWriter, WorkerJournal};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::{Goodbye, Heartbeat, Message, Register};
@@ -237,7 +237,7 @@ impl ClientNode {
             interval: INTERVAL,
             liveness: LIVENESS,
             one_shot: self.plan.one_shot,
-            leave: zhit::client::hit::Leave::Close,
+            leave: if self.plan.leaves { Leave::Detach } else { Leave::Close },
             holder: None,
         };
         self.machine = Some(if self.plan.attaches {

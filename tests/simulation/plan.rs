@@ -45,6 +45,8 @@ pub(crate) struct ClientPlan {
     pub(crate) hit: usize,
     /// It takes a Hit over that another opened.
     pub(crate) attaches: bool,
+    /// It leaves the Hit to the next client, or to its ttl.
+    pub(crate) leaves: bool,
     pub(crate) pool: usize,
     pub(crate) starts_at: Moment,
     pub(crate) wait: Duration,
@@ -198,12 +200,20 @@ impl Plan {
         // Later faults draw from a stream of their own, so that they leave the rest of a seed as it is.
         let mut rng = Rng::of([seed, 4, 4]);
         plan.many_brokers(&mut rng);
+        plan.who_leaves(&mut Rng::of([seed, 5, 5]));
         match rng.within(0..100) {
             0..4 => plan.long_silence(&mut rng),
             4..8 => plan.sleep(&mut rng),
             _ => {}
         }
         plan
+    }
+
+    /// Some clients close no Hit; those after them find what they have left.
+    fn who_leaves(&mut self, rng: &mut Rng) {
+        for client in &mut self.clients {
+            client.leaves = !client.one_shot && rng.chance(30.0);
+        }
     }
 
     /// Brokers that die one after the other, and at the moment of a LEASE; mostly with journals everywhere.
@@ -459,6 +469,7 @@ fn plan_client(rng: &mut Rng, bodies: Bodies, hit: usize, pools: usize) -> Clien
     ClientPlan {
         hit,
         attaches: false,
+        leaves: false,
         pool: rng.within(0..pools as u64) as usize,
         starts_at,
         wait,

@@ -245,6 +245,9 @@ fn describe_opening<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Line
             lines
                 .add("first_seq", m.first_seq)
                 .ack(m.ack)
+                .add("ttl_ms", m.ttl_ms)
+                .add("started", m.left.started)
+                .add("answered", m.left.answered)
                 .text("host", &m.host)
                 .add("count", m.endpoints.len());
             for endpoint in &m.endpoints {
@@ -258,7 +261,7 @@ fn describe_opening<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Line
 
 fn describe_life<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Lines {
     match message {
-        Message::Attach { client, .. } => lines.add("client", client),
+        Message::Attach { client, timeout_ms, .. } => lines.add("client", client).add("timeout_ms", timeout_ms),
         Message::Occupied { client, current, .. } => lines.add("client", client).add("current", current.0),
         Message::Data(m) => lines.packet(&m.packet),
         Message::Ack(m) => lines.ack(m.ack),

@@ -78,8 +78,10 @@ pub(crate) fn samples() -> Vec<Sample> {
         registry(),
         opening(),
         answers(),
+        openings(),
         streams(),
         life(),
+        endings(),
         election(),
         probes(),
     ]
@@ -269,35 +271,6 @@ fn answers() -> Vec<Sample> {
             idle: u32::MAX,
         },
     ];
-    let opened = Opened {
-        hit: HIT,
-        attach: Attach(1),
-        attempt,
-        client: 0,
-        term: TERM,
-        dir: DIR,
-        host: "alpha".into(),
-        slot: SLOT,
-        first_seq: 1,
-        ack: AckPoint {
-            seq: 1,
-            offset: 0,
-            limit: 4_194_304,
-        },
-        endpoints: vec![
-            "ipc:///tmp/zhit-1000/c/alpha/s3.2".into(),
-            "tcp://192.0.2.1:7001".into(),
-        ],
-    };
-    let attached = Opened {
-        attach: Attach(u32::MAX),
-        attempt: Attempt(0),
-        client: 0xc11e_17c1_1e17_c11e,
-        first_seq: 9,
-        ack: ACK,
-        endpoints: vec![],
-        ..opened.clone()
-    };
     vec![
         sample("FULL.busy", full(FullReason::Busy, hints)),
         sample("FULL.no-worker", full(FullReason::NoWorker, vec![])),
@@ -332,6 +305,48 @@ fn answers() -> Vec<Sample> {
         sample("DECLINED.unknown", declined(DeclineReason::Unknown, None)),
         sample("DECLINED.stale-term", declined(DeclineReason::StaleTerm, None)),
         sample("RELEASED", Message::Released { hit: HIT }),
+    ]
+}
+
+fn openings() -> Vec<Sample> {
+    let opened = Opened {
+        hit: HIT,
+        attach: Attach(1),
+        attempt: Attempt(2),
+        client: 0,
+        term: TERM,
+        dir: DIR,
+        host: "alpha".into(),
+        slot: SLOT,
+        first_seq: 1,
+        ack: AckPoint {
+            seq: 1,
+            offset: 0,
+            limit: 4_194_304,
+        },
+        ttl_ms: 15_000,
+        left: Left::default(),
+        endpoints: vec![
+            "ipc:///tmp/zhit-1000/c/alpha/s3.2".into(),
+            "tcp://192.0.2.1:7001".into(),
+        ],
+    };
+    let attached = Opened {
+        attach: Attach(u32::MAX),
+        attempt: Attempt(0),
+        client: 0xc11e_17c1_1e17_c11e,
+        first_seq: 9,
+        ack: ACK,
+        ttl_ms: 600_000,
+        left: Left {
+            started: 7,
+            answered: 6,
+            stopped: true,
+        },
+        endpoints: vec![],
+        ..opened.clone()
+    };
+    vec![
         sample("OPENED.opener", Message::Opened(opened)),
         sample("OPENED.attached", Message::Opened(attached)),
     ]
@@ -446,18 +461,16 @@ fn life() -> Vec<Sample> {
             ack: ACK,
         })
     };
-    let closed = |reason, started, answered, note: &str| {
-        Message::Closed(Closed {
-            hit,
-            attach,
-            reason,
-            started,
-            answered,
-            note: note.into(),
-        })
-    };
     vec![
-        sample("ATTACH", Message::Attach { hit, attach, client }),
+        sample(
+            "ATTACH",
+            Message::Attach {
+                hit,
+                attach,
+                client,
+                timeout_ms: 2500,
+            },
+        ),
         sample(
             "OCCUPIED",
             Message::Occupied {
@@ -475,6 +488,21 @@ fn life() -> Vec<Sample> {
         sample("CLOSE.done", close(CloseReason::Done)),
         sample("CLOSE.abandoned", close(CloseReason::Abandoned)),
         sample("CLOSE.detached", close(CloseReason::Detached)),
+    ]
+}
+
+fn endings() -> Vec<Sample> {
+    let closed = |reason, started, answered, note: &str| {
+        Message::Closed(Closed {
+            hit: HIT,
+            attach: Attach(2),
+            reason,
+            started,
+            answered,
+            note: note.into(),
+        })
+    };
+    vec![
         sample("CLOSED.done", closed(ClosedReason::Done, 3, 3, "")),
         sample(
             "CLOSED.client-silent",
@@ -495,6 +523,10 @@ fn life() -> Vec<Sample> {
         ),
         sample("CLOSED.unknown", closed(ClosedReason::Unknown, u64::MAX, u64::MAX, "")),
         sample("CLOSED.superseded", closed(ClosedReason::Superseded, 0, 0, "")),
+        sample(
+            "CLOSED.holder-gone",
+            closed(ClosedReason::HolderGone, 4, 3, "the process that held it has ended"),
+        ),
     ]
 }
 
@@ -637,6 +669,12 @@ pub(crate) fn large_samples() -> Vec<Sample> {
         slot: SLOT,
         first_seq: u64::MAX,
         ack: FAR,
+        ttl_ms: u32::MAX,
+        left: Left {
+            started: u64::MAX,
+            answered: u64::MAX,
+            stopped: false,
+        },
         endpoints: vec!["e".repeat(ENDPOINT_BYTES_MAX); ENDPOINTS_MAX],
     };
     let many = Packet {

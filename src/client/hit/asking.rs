@@ -1,5 +1,7 @@
 //! What a client's Hit sends. Part of its pure machine.
 
+use std::time::Duration;
+
 use crate::protocol::ids::Attach;
 use crate::protocol::message::{Ack, CloseReason, Data, Direction, Message, Open, Packet};
 use crate::protocol::mutation::{Rule, broken};
@@ -39,7 +41,7 @@ impl Hit {
             // Rule O5: no journal is sure to remember the key any longer.
             return self.end(Outcome::Lost(Lost::Unconfirmed));
         }
-        self.ask_at = now + self.config.interval;
+        self.ask_at = now + self.ask_again();
         let first = self.sent_at.is_none();
         self.asked = self.asked.saturating_add(1);
         self.sent_at.get_or_insert(now);
@@ -52,6 +54,7 @@ impl Hit {
                 hit: self.key,
                 attach: self.attach,
                 client: self.client,
+                timeout_ms: self.timeout_ms(),
             });
         }
         if self.phase != Phase::Waiting {
@@ -79,14 +82,25 @@ impl Hit {
             dir: self.dir,
             age_ms: u32::try_from(now.since(open_since).as_millis()).unwrap_or(u32::MAX),
             ttl_ms: u32::try_from(self.config.ttl.as_millis()).unwrap_or(u32::MAX),
-            timeout_ms: self
-                .config
-                .timeout
-                .map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX)),
+            timeout_ms: self.timeout_ms(),
             holder: self.config.holder,
             pool: self.config.pool.clone(),
             packet: packet.unwrap_or(nothing),
         }));
+    }
+
+    fn timeout_ms(&self) -> u32 {
+        let timeout = self.config.timeout;
+        timeout.map_or(0, |t| u32::try_from(t.as_millis().max(1)).unwrap_or(u32::MAX))
+    }
+
+    /// How soon to ask again what was not answered. Who waits for another client's end asks more often: nobody tells it.
+    pub(super) fn ask_again(&self) -> Duration {
+        if self.client == 0 {
+            self.config.interval
+        } else {
+            self.config.interval / 4
+        }
     }
 
     pub(super) fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Vec<Message>) {
@@ -136,7 +150,7 @@ impl Hit {
         }
         // A client that is silent for liveness × interval counts as detached (rule O8).
         let attached = self.config.interval * (self.config.liveness - 1).max(1);
-        let period = (self.config.ttl / 3).min(attached);
+        let period = (self.ttl / 3).min(attached);
         let period = if self.is_outstanding() {
             period.min(self.config.interval)
         } else {
@@ -180,6 +194,8 @@ impl Hit {
         out.push(close);
         if self.config.leave == Leave::Hold {
             self.phase = Phase::Held;
+            // The broker learns at once whom to tell of the Hit's end.
+            self.keep_alive_at = self.looked_at;
         } else {
             self.end(Outcome::Done);
         }

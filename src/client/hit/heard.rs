@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::protocol::ids::{Attach, HitKey};
 use crate::protocol::limits::WINDOW_BYTES;
-use crate::protocol::message::{Closed, ClosedReason, Direction, Full, Message, Opened, Packet, Queued, WorkState};
+use crate::protocol::message::{Closed, ClosedReason, Direction, Full, Message, Opened, Packet, Queued};
 use crate::protocol::stream::{Receiver, Sender, Violation};
 use crate::protocol::time::Moment;
 
@@ -33,10 +33,6 @@ impl Hit {
             Message::Working(working) if self.is_mine(working.hit, working.attach) => {
                 self.slot_heard(now);
                 let taken = self.requests.on_ack(now, working.ack, false);
-                if working.state != WorkState::Idle && working.seq < self.first_seq {
-                    // Rule O8: of its predecessor's.
-                    self.left_behind.get_or_insert((working.seq, working.state));
-                }
                 self.work = Some(working);
                 self.check(taken);
             }
@@ -100,6 +96,8 @@ impl Hit {
                 self.replies = Receiver::new(opened.first_seq, WINDOW_BYTES, false);
                 self.answered = opened.first_seq - 1;
                 self.first_seq = opened.first_seq;
+                self.left = Some(opened.left);
+                self.ttl = Duration::from_millis(u64::from(opened.ttl_ms)).max(self.config.interval);
             }
             self.oldest_at = now;
         }
@@ -182,7 +180,7 @@ impl Hit {
             self.attach = Attach(current.0.saturating_add(1));
             self.ask_at = now;
         } else {
-            self.ask_at = now + self.config.interval;
+            self.ask_at = now + self.ask_again();
         }
     }
 

@@ -54,10 +54,12 @@ pub enum Lost {
     Violation(String),
 }
 
-/// What became of the requests; each seq is in one of them, from 1.
+/// What became of the requests; each seq is in one of them, from `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ledger {
-    /// 1 ..= answered: replied in full.
+    /// The first request of this client: those before were others'.
+    pub first: u64,
+    /// first ..= answered: replied in full.
     pub answered: u64,
     /// answered + 1 ..= maybe: may have run, without a reply in full.
     pub maybe: u64,

@@ -30,7 +30,9 @@ wire_enum!(FullReason: Busy, NoWorker, Leaving, QueueFull);
 wire_enum!(DeclineReason: Busy, Draining, Ended, Unknown, StaleTerm);
 wire_enum!(WorkState: Idle, Running, Stopped, Ending, Stalled);
 wire_enum!(CloseReason: Done, Abandoned, Detached);
-wire_enum!(ClosedReason: Done, ClientSilent, WorkerLeft, WorkerDied, HandlerEnded, Violation, Unknown, Superseded);
+wire_enum!(
+    ClosedReason: Done, ClientSilent, WorkerLeft, WorkerDied, HandlerEnded, Violation, Unknown, Superseded, HolderGone
+);
 
 /// Reads a word of one byte.
 pub(super) fn read_enum<T: WireEnum>(reader: &mut Reader<'_>, field: &'static str) -> Result<T, FrameError> {

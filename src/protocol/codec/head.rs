@@ -2,7 +2,7 @@
 
 use crate::protocol::frame::{
     Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_HOLD, FLAG_HUNG, FLAG_JOURNAL, FLAG_PROGRESS, FLAG_QUEUE,
-    FLAG_RESUME, FLAG_TAKEOVER, FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
+    FLAG_RESUME, FLAG_STOPPED, FLAG_TAKEOVER, FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
 };
 use crate::protocol::ids::{Attach, Attempt, HitKey};
 use crate::protocol::message::{Data, Direction, Message};
@@ -65,6 +65,7 @@ const fn shape(command: Command) -> Shape {
             ..hit
         },
         Command::Opened => Shape {
+            flags: FLAG_STOPPED,
             attach: true,
             attempt: true,
             ..hit
@@ -181,7 +182,13 @@ impl Message {
                 ]);
                 (Command::Lease, flags, m.hit, m.attach, m.attempt)
             }
-            Self::Opened(m) => (Command::Opened, 0, m.hit, m.attach, m.attempt),
+            Self::Opened(m) => (
+                Command::Opened,
+                bits([(m.left.stopped, FLAG_STOPPED)]),
+                m.hit,
+                m.attach,
+                m.attempt,
+            ),
             Self::Full(m) => (Command::Full, 0, m.hit, no_attach, m.attempt),
             Self::Queued(m) => (Command::Queued, 0, m.hit, no_attach, m.attempt),
             Self::Withdraw { hit, attempt } => (Command::Withdraw, 0, *hit, no_attach, *attempt),

@@ -5,10 +5,12 @@ use bytes::Bytes;
 use super::fields::{
     put_ack, put_count, put_name, put_slot, put_text, read_ack, read_count, read_enum, read_name, read_slot,
 };
-use crate::protocol::frame::{FLAG_CLOSE_AFTER, FLAG_HOLD, FLAG_QUEUE, FLAG_RESUME, FrameError, Head, Reader};
+use crate::protocol::frame::{
+    FLAG_CLOSE_AFTER, FLAG_HOLD, FLAG_QUEUE, FLAG_RESUME, FLAG_STOPPED, FrameError, Head, Reader,
+};
 use crate::protocol::ids::{DirId, HitKey, Term};
 use crate::protocol::limits::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, HINTS_MAX};
-use crate::protocol::message::{Declined, Full, Held, Hint, Holder, Lease, Open, Opened, Packet, Queued};
+use crate::protocol::message::{Declined, Full, Held, Hint, Holder, Lease, Left, Open, Opened, Packet, Queued};
 
 /// Bytes of a holder: pid u32, start u64.
 const HOLDER_BYTES: usize = 4 + 8;
@@ -211,8 +213,8 @@ impl Declined {
 }
 
 impl Opened {
-    /// client u64, term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, host name, count u16,
-    /// endpoints as texts.
+    /// client u64, term u64, dir 16 bytes, worker u32, slot u32, first seq u64, ack 24 bytes, ttl u32, started u64,
+    /// answered u64, host name, count u16, endpoints as texts.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.client.to_be_bytes());
         out.extend_from_slice(&self.term.0.to_be_bytes());
@@ -220,6 +222,9 @@ impl Opened {
         put_slot(out, self.slot);
         out.extend_from_slice(&self.first_seq.to_be_bytes());
         put_ack(out, &self.ack);
+        out.extend_from_slice(&self.ttl_ms.to_be_bytes());
+        out.extend_from_slice(&self.left.started.to_be_bytes());
+        out.extend_from_slice(&self.left.answered.to_be_bytes());
         put_name(out, &self.host);
         put_count(out, self.endpoints.len(), ENDPOINTS_MAX);
         for endpoint in &self.endpoints {
@@ -238,6 +243,12 @@ impl Opened {
             slot: read_slot(reader)?,
             first_seq: reader.u64()?,
             ack: read_ack(reader)?,
+            ttl_ms: reader.u32()?,
+            left: Left {
+                started: reader.u64()?,
+                answered: reader.u64()?,
+                stopped: head.flags & FLAG_STOPPED != 0,
+            },
             host: read_name(reader, "host")?,
             endpoints: {
                 let count = read_count(reader, "endpoint count", ENDPOINTS_MAX, 2)?;

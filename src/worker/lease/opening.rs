@@ -117,12 +117,14 @@ impl Slot {
                 slot: self.me.slot,
                 first_seq: hit.first_seq,
                 ack: hit.requests.ack(),
+                ttl_ms: u32::try_from(hit.ttl.as_millis()).unwrap_or(u32::MAX),
+                left: hit.left,
                 endpoints: Vec::new(),
             })));
         }
     }
 
-    /// Runs `then` on the Hit if the key is its and the attach number holds (rule O8).
+    /// Runs `then` on the Hit if the key is its and the attach number holds, its client not having left (rule O8).
     pub(super) fn with_hit(
         &mut self,
         now: Moment,
@@ -132,7 +134,8 @@ impl Slot {
         then: impl FnOnce(&mut Hit, &mut Vec<Action>) -> Result<(), Violation>,
     ) {
         let State::Serving(hit) = &mut self.state else { return };
-        if hit.key != key || (hit.attach != attach && !broken(Rule::O8)) {
+        let stale = hit.attach != attach || hit.detached;
+        if hit.key != key || (stale && !broken(Rule::O8)) {
             return;
         }
         hit.heard(now);
@@ -143,11 +146,11 @@ impl Slot {
 
     pub(super) fn on_close(&mut self, now: Moment, close: &Close, out: &mut Vec<Action>) {
         let mut reason = None;
-        self.with_hit(now, close.hit, close.attach, out, |hit, _| {
+        self.with_hit(now, close.hit, close.attach, out, |hit, out| {
             hit.on_ack(now, close.ack, false)?;
             reason = Some(close.reason);
             if close.reason == CloseReason::Detached {
-                hit.detached = true;
+                hit.detach(out);
             }
             Ok(())
         });
@@ -174,13 +177,19 @@ impl Slot {
         }
     }
 
-    pub(super) fn on_attach(&mut self, now: Moment, key: HitKey, attach: Attach, client: u64, out: &mut Vec<Action>) {
+    pub(super) fn on_attach(
+        &mut self,
+        now: Moment,
+        (key, attach): (HitKey, Attach),
+        (client, timeout_ms): (u64, u32),
+        out: &mut Vec<Action>,
+    ) {
         let liveness = self.interval * self.liveness;
         let State::Serving(hit) = &mut self.state else { return };
         if hit.key != key {
             return;
         }
-        let again = attach == hit.attach && client == hit.client;
+        let again = attach == hit.attach && client == hit.client && !hit.detached;
         let occupied = attach <= hit.attach || !hit.is_detached(now, liveness);
         if again {
             hit.heard(now);
@@ -193,14 +202,8 @@ impl Slot {
                 current,
             }));
         } else {
-            hit.take_over(now, attach, client, out);
+            hit.take_over(now, attach, client, timeout_ms, out);
         }
         self.send_opened(Attempt(0), out);
-        // What is left of its predecessor's it hears at once (rule O8).
-        if let State::Serving(hit) = &mut self.state
-            && hit.running().is_some()
-        {
-            out.push(Action::Send(hit.working(now)));
-        }
     }
 }
