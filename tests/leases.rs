@@ -71,7 +71,7 @@ fn a_hold_ends_as_its_command_does() {
     hold(&host, "kill -KILL $$").run().code(137);
     host.client(&["--hold", "--", "/no/such/program"])
         .run()
-        .code(2)
+        .code(127)
         .says("/no/such/program");
     let mut told = hold(
         &host,

@@ -32,6 +32,10 @@ const HIT_VARIABLE: &str = "ZHIT_HIT";
 /// A loop of the client turns at least this often.
 const TURN_MAX: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// Exit codes of a command that is not there, and of one that cannot be started.
+const NOT_FOUND: u8 = 127;
+const NOT_STARTED: u8 = 126;
+
 /// What an exit code is that the kernel does not tell.
 const LOST_EXIT: u8 = 255;
 
@@ -117,7 +121,9 @@ impl Holding<'_> {
                     let program = self.words[0].to_string_lossy();
                     style::error(&format_args!("client: cannot start {program}: {error}"));
                     self.let_go()?;
-                    return Ok(Some(Exit::Usage));
+                    // As env(1) and shells do.
+                    let missing = error.kind() == io::ErrorKind::NotFound;
+                    return Ok(Some(Exit::Command(if missing { NOT_FOUND } else { NOT_STARTED })));
                 }
             }
         }
