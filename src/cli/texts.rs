@@ -110,6 +110,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "ZHIT_LOG",
         "how much broker and worker log, to stderr, or to broker.log if a worker started the broker: error, warn, info (the default), debug or trace, or a filter such as info,zhit::worker=debug",
     ),
+    ("ZHIT_LAYOUT", "the layout of the cluster, as --layout; see zhit-layout(5)"),
     (
         "ZHIT_HIT",
         "the Hit that every client uses, as --hit does; set for the command of client --hold",
@@ -149,6 +150,10 @@ pub const HANDLER_CONTROL: &[(&str, &str)] = &[
 
 /// The files that zhit keeps, with what each is.
 pub const FILES: &[(&str, &str)] = &[
+    (
+        "~/.config/zhit/layout.yaml, /etc/zhit/layout.yaml",
+        "the layout, where neither --layout nor $ZHIT_LAYOUT names one; see zhit-layout(5)",
+    ),
     (
         "/tmp/zhit-UID/",
         "runtime directory of this user, mode 0700; $ZHIT_RUNTIME_DIR moves it",
