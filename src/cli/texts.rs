@@ -110,7 +110,10 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "ZHIT_LOG",
         "how much broker and worker log, to stderr, or to broker.log if a worker started the broker: error, warn, info (the default), debug or trace, or a filter such as info,zhit::worker=debug",
     ),
-    ("ZHIT_LAYOUT", "the layout of the cluster, as --layout; see zhit-layout(5)"),
+    (
+        "ZHIT_LAYOUT",
+        "the layout of the cluster, as --layout; see zhit-layout(5)",
+    ),
     (
         "ZHIT_HIT",
         "the Hit that every client uses, as --hit does; set for the command of client --hold",
