@@ -12,6 +12,7 @@ use crate::election::verdict::Elected;
 use crate::fault::{self, Point};
 use crate::mapped::{Counters, MappedError};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
+use crate::notify;
 use crate::options::{BrokerOptions, Office};
 use crate::protocol::message::Yield;
 use crate::protocol::time::Moment;
@@ -109,6 +110,9 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         options.place.host,
         std::process::id()
     );
+    if !elected {
+        notify::ready();
+    }
     let heir = Heir {
         served_at: clock::now(),
         elected: Elected {
@@ -123,6 +127,9 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         Ended::Told => finish(&mut turns, options.grace, stop, &waker)?,
         Ended::Wanted(wanted) => info!("leaving the office to pid {}", wanted.pid),
         Ended::Unneeded => info!("leaving: no member and no client is here any more"),
+    }
+    if !elected {
+        notify::stopping();
     }
     turns.say_farewell()?;
     // Rule E3: what is ours is taken away before the lock falls.

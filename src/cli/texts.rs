@@ -118,6 +118,10 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "ZHIT_HIT",
         "the Hit that every client uses, as --hit does; set for the command of client --hold",
     ),
+    (
+        "NOTIFY_SOCKET",
+        "set by a service manager (Type=notify of systemd): broker and worker tell it when they serve and when they leave",
+    ),
     ("TMPDIR", "where client --local makes its directory, instead of /tmp"),
     ("NO_COLOR", "if set and not empty, nothing is coloured"),
 ];

@@ -59,6 +59,8 @@ impl Candidate {
             .args(["--liveness", &timing.liveness.to_string()])
             .args(["--heard", &heard.to_string()])
             .env("ZHIT_RUNTIME_DIR", dir.base())
+            // It is nobody's service.
+            .env_remove("NOTIFY_SOCKET")
             // It must not keep anybody's directory busy.
             .current_dir("/")
             .stdin(Stdio::null())

@@ -53,7 +53,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a Hit outlives its silent client (`ttl`); clients keep alive at a third of it.
 pub const TTL: Duration = Duration::from_secs(15);
 
-/// Ended Hits that one worker's journal keeps, for all its slots together: three megabytes.
+/// Ended Hits that one worker's journal keeps, for all its slots together: four megabytes.
 pub const JOURNAL_ENDED_MAX: usize = 65_536;
 
 /// Ended Hits that a slot keeps at least, and at most: seconds of the shortest requests.

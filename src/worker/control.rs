@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::mapped::Counters;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::notify;
 use crate::protocol::Message;
 use crate::protocol::ids::Term;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
@@ -46,6 +47,8 @@ pub(super) struct Control {
     beat: u64,
     no_route: bool,
     announced: bool,
+    /// A service manager was told that it serves.
+    is_ready: bool,
     /// `None`: this worker elects nobody.
     elector: Option<Elector>,
     let_go: bool,
@@ -76,6 +79,7 @@ impl Control {
             beat: 0,
             no_route: true,
             announced: false,
+            is_ready: false,
             elector,
             let_go: false,
             orders,
@@ -170,6 +174,10 @@ impl Control {
                 "{}/{worker} serves pool {pool} with {slots} slots (broker term {term})",
                 registered.host
             );
+            if !self.is_ready {
+                self.is_ready = true;
+                notify::ready();
+            }
             self.announced = true;
         }
     }
@@ -241,6 +249,7 @@ impl Control {
 
     /// The worker takes no new Hit; slots and broker are told.
     pub(super) fn drain(&mut self) -> Result<(), NetError> {
+        notify::stopping();
         self.orders.drain.store(true, Ordering::Release);
         self.slots.iter().for_each(Waker::wake);
         self.send(&self.register())

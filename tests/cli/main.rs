@@ -6,5 +6,6 @@ mod cluster;
 mod bytes;
 mod codes;
 mod directory;
+mod service;
 mod slots;
 mod waiting;

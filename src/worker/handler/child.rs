@@ -89,6 +89,8 @@ impl Child {
         let variables = around.variables.iter().map(|(name, value)| (name, value));
         command
             .envs(variables)
+            // The service is the worker.
+            .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
