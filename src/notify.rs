@@ -1,26 +1,34 @@
 //! Tells a service manager that asked for it (`Type=notify` of systemd) when this process is ready, and when it leaves.
 //!
-//! The protocol is sd_notify(3): one datagram to the socket that `$NOTIFY_SOCKET` names.
+//! The protocol is `sd_notify(3)`: one datagram to the socket that `$NOTIFY_SOCKET` names.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
 /// Names the socket; set by the service manager.
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// It serves.
+/// What was told last.
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// It serves. Told once, until it leaves.
 pub fn ready() {
-    tell(b"READY=1\n");
+    if !READY.swap(true, Ordering::AcqRel) {
+        tell(b"READY=1\n");
+    }
 }
 
 /// It finishes what runs and leaves.
 pub fn stopping() {
-    tell(b"STOPPING=1\n");
+    if READY.swap(false, Ordering::AcqRel) {
+        tell(b"STOPPING=1\n");
+    }
 }
 
 fn tell(state: &[u8]) {

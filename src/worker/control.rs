@@ -47,8 +47,6 @@ pub(super) struct Control {
     beat: u64,
     no_route: bool,
     announced: bool,
-    /// A service manager was told that it serves.
-    is_ready: bool,
     /// `None`: this worker elects nobody.
     elector: Option<Elector>,
     let_go: bool,
@@ -79,7 +77,6 @@ impl Control {
             beat: 0,
             no_route: true,
             announced: false,
-            is_ready: false,
             elector,
             let_go: false,
             orders,
@@ -174,10 +171,7 @@ impl Control {
                 "{}/{worker} serves pool {pool} with {slots} slots (broker term {term})",
                 registered.host
             );
-            if !self.is_ready {
-                self.is_ready = true;
-                notify::ready();
-            }
+            notify::ready();
             self.announced = true;
         }
     }
