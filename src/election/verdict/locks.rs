@@ -5,12 +5,22 @@ use std::io;
 
 use super::FileId;
 
+/// How often the list is looked through for a lock that is not found.
+const LOOKS: u32 = 3;
+
 /// The process that holds the exclusive `flock` on a file; `None` if nobody does whom this namespace can name.
 ///
 /// # Errors
 /// As reading `/proc/locks`.
 pub fn lock_holder(file: FileId) -> io::Result<Option<u32>> {
-    Ok(lock_holder_in(&fs::read_to_string("/proc/locks")?, file))
+    // The kernel gives the list by pages: an entry may be missed while others take and let go of locks.
+    for _ in 0..LOOKS {
+        let holder = lock_holder_in(&fs::read_to_string("/proc/locks")?, file);
+        if holder.is_some() {
+            return Ok(holder);
+        }
+    }
+    Ok(None)
 }
 
 /// The same, in the text of `/proc/locks` (proc(5)):

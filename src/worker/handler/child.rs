@@ -179,7 +179,8 @@ impl Child {
             self.stdin.interest(),
             self.stdout.interest().filter(|_| has_room),
             self.stderr.interest().filter(|_| has_room),
-            self.control.interest(),
+            // Once it has exited its lines are read in each turn, and whoever else may write any is nobody's handler.
+            self.control.interest().filter(|_| self.is_running()),
             self.is_running().then(|| self.leader.interest()),
         ]
     }
