@@ -33,7 +33,7 @@ pub use dir::{Place, RuntimeDir};
 pub use lock::{BrokerLock, next_term};
 pub use log::HostLog;
 pub use members::{Member, MemberSeen, bury, list, member_files};
-pub use process::{Executable, is_running, start_ticks};
+pub use process::{Executable, Stat, is_running, start_ticks};
 pub use record::{Record, Reservation};
 pub use trail::{read_trail, write_trail};
 

@@ -10,7 +10,7 @@ use crate::mapped::{MappedError, Words, WordsView};
 use crate::protocol::ids::{Incarnation, WorkerId};
 use crate::protocol::limits::TTL;
 use crate::protocol::time::Moment;
-use crate::runtime::{self, MemberSeen, RuntimeDir, RuntimeError};
+use crate::runtime::{self, MemberSeen, RuntimeDir, RuntimeError, Stat};
 
 /// What the file of the host's term holds: the term, and behind it [`Unjournalled`].
 const HOST_WORDS: usize = 2;
@@ -48,12 +48,13 @@ pub fn open_for(
     slots: u32,
 ) -> Result<Arc<Words>, JournalError> {
     let pid = std::process::id();
+    let this = Stat::of(pid);
     let author = Author {
         incarnation,
         pid,
-        start_ticks: runtime::start_ticks(pid).unwrap_or(0),
+        start_ticks: this.map_or(0, |stat| stat.start_ticks),
         boot: boot(dir)?,
-        session: session(),
+        session: this.map_or(0, |stat| stat.session),
     };
     let name = name(id, incarnation);
     Ok(writer::create(dir, &name, slots, author)?)
@@ -213,12 +214,6 @@ fn names(dir: &RuntimeDir) -> Result<Vec<(WorkerId, Incarnation, String)>, Runti
         Some((id, incarnation, format!("members/{file}")))
     };
     Ok(names.iter().filter_map(parse).collect())
-}
-
-/// This process's session; 0, which is nobody's, if the kernel does not say.
-fn session() -> u32 {
-    let session = rustix::process::getsid(None).ok();
-    session.map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned())
 }
 
 fn boot(dir: &RuntimeDir) -> Result<u64, RuntimeError> {

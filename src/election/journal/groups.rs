@@ -9,20 +9,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::WorkerJournal;
 use crate::clock;
+use crate::runtime::Stat;
 
 /// How often a group is looked for; each scan finds what was forked during the one before.
 const SCANS_MAX: u32 = 8;
 
 /// How long the ends of those killed in one scan are waited for.
 const END_WAIT: Duration = Duration::from_millis(500);
-
-/// What a process says of itself in /proc.
-struct Stat {
-    group: u32,
-    session: u32,
-    start_ticks: u64,
-    zombie: bool,
-}
 
 /// Kills the process groups of a dead worker's handlers. Returns how many processes were killed.
 ///
@@ -51,16 +44,16 @@ struct Group {
 impl Group {
     /// Whether the process is of this group, and not older than its leader.
     fn has(self, pid: u32) -> bool {
-        stat(pid).is_some_and(|stat| {
+        Stat::of(pid).is_some_and(|stat| {
             (stat.group, stat.session) == (self.number, self.session)
                 && stat.start_ticks >= self.leader_started
-                && !stat.zombie
+                && !stat.ended
         })
     }
 }
 
 fn kill_group(group: Group) -> usize {
-    match stat(group.number) {
+    match Stat::of(group.number) {
         Some(leader) if leader.start_ticks != group.leader_started => return 0,
         _ => {}
     }
@@ -105,19 +98,6 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the command in parentheses, and may hold anything (proc(5)).
-    let (_, fields) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-    Some(Stat {
-        zombie: matches!(*fields.first()?, "Z" | "X"),
-        group: fields.get(5 - 3)?.parse().ok()?,
-        session: fields.get(6 - 3)?.parse().ok()?,
-        start_ticks: fields.get(22 - 3)?.parse().ok()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::CommandExt as _;
@@ -155,7 +135,7 @@ mod tests {
     }
 
     fn session() -> u32 {
-        stat(std::process::id()).unwrap().session
+        Stat::of(std::process::id()).unwrap().session
     }
 
     fn pipeline(script: &str) -> Child {
@@ -183,7 +163,7 @@ mod tests {
         let mut ours = pipeline("sleep 1000 | sleep 1000; :");
         let mut others = pipeline("exec sleep 1000");
         let (group, other) = (ours.id(), others.id());
-        let started = stat(group).unwrap().start_ticks;
+        let started = Stat::of(group).unwrap().start_ticks;
         wait_for(group, started, 3);
         assert_eq!(
             kill_groups(&journal(group, started + 1)),
@@ -203,7 +183,7 @@ mod tests {
     fn a_group_whose_leader_has_gone_is_ended_too() {
         let mut leader = pipeline("sleep 1000 & exec sleep 1000");
         let group = leader.id();
-        let started = stat(group).unwrap().start_ticks;
+        let started = Stat::of(group).unwrap().start_ticks;
         wait_for(group, started, 2);
         leader.kill().unwrap();
         leader.wait().unwrap();
