@@ -1319,6 +1319,7 @@ class Worker:
                 stops = self._stops
                 grace_ends = now if stops > 1 else now + self.grace
                 if not self.draining:
+                    print(f"zhit: w{self.id} leaves; what runs has {self.grace:g} s to finish", file=sys.stderr)
                     self.draining = True
                     for slot in self._peers:
                         slot.register_at = now
