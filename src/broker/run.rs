@@ -209,6 +209,7 @@ impl Loop {
 
     /// Tells everybody who is registered that this broker goes.
     pub(super) fn say_farewell(&mut self) -> Result<(), LoopError> {
+        self.sweep();
         self.machine.say_farewell(&mut self.actions);
         self.perform()
     }
@@ -283,6 +284,18 @@ impl Loop {
         self.prune_at = now + TTL;
         if let Err(error) = journal::prune(&self.dir, now) {
             warn!(%error, "old journals stay");
+        }
+        self.sweep();
+    }
+
+    /// Clears away the dead of whom no broker has heard: they kept no journal, and died between two brokers (rule O7).
+    fn sweep(&self) {
+        match runtime::list(&self.dir) {
+            Ok(members) => {
+                let dead = members.iter().filter(|member| !member.present);
+                dead.for_each(|member| self.bury(member.id));
+            }
+            Err(error) => warn!(%error, "nobody knows who is present"),
         }
     }
 

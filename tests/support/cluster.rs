@@ -119,6 +119,11 @@ impl Host {
     pub(crate) fn start_worker(&mut self, arguments: &[&str]) -> &mut Process {
         let all: Vec<_> = ["worker"].iter().chain(arguments).copied().collect();
         let worker = self.zhit(&all).start();
+        self.add_worker(worker)
+    }
+
+    /// Takes a worker that was started by other means; it ends with the host.
+    pub(crate) fn add_worker(&mut self, worker: Process) -> &mut Process {
         self.workers.push(worker);
         self.worker()
     }

@@ -153,11 +153,13 @@ fn describe_fields(message: &Message, lines: &mut Lines) {
         Message::Ballot(m) => lines
             .add("member", m.member.0)
             .add("incarnation", m.incarnation.0)
-            .suspect(m.suspect),
+            .suspect(m.suspect)
+            .add("beat", m.beat),
         Message::Vote(m) => lines
             .add("member", m.member.0)
             .add("incarnation", m.incarnation.0)
-            .suspect(m.suspect),
+            .suspect(m.suspect)
+            .add("beat", m.beat),
         Message::Ping { nonce } => lines.add("nonce", nonce),
         Message::Pong(m) => describe_pong(m, lines),
         Message::Farewell | Message::Withdraw { .. } | Message::Withdrawn { .. } | Message::Released { .. } => lines,
