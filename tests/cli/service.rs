@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::cluster::{Host, eventually};
+use crate::cluster::{Host, eventually, skipped};
 
 /// What the manager is told next.
 fn told(manager: &UnixDatagram) -> String {
@@ -38,4 +38,32 @@ fn a_service_manager_is_told_when_they_serve_and_leave() {
         service.wait().code(0);
     }
     host.stop();
+}
+
+/// What a container's first processes find: a session that was begun outside, for which the kernel has no number here.
+#[test]
+fn a_host_may_be_in_a_container() {
+    const UNSHARE: [&str; 6] = [
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ];
+    let host = Host::new();
+    let inside = |script: &'static str| {
+        let all: Vec<_> = UNSHARE.iter().chain(&["sh", "-c", script]).copied().collect();
+        host.run_program("unshare", &all)
+            .env("ZHIT", env!("CARGO_BIN_EXE_zhit"))
+            .run()
+    };
+    let tried = inside("cut -d' ' -f6 /proc/self/stat");
+    if tried.code != 0 {
+        return skipped(&format!("no namespace may be made here: {}", tried.stderr.trim()));
+    }
+    tried.wrote("0\n");
+    let ran = inside("$ZHIT worker & $ZHIT client a; kill $!; wait $!");
+    ran.code(0).wrote("World\n");
+    // The broker ends with its container.
 }

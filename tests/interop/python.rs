@@ -1,9 +1,10 @@
 //! The environment in which Python runs: made once, kept between runs.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+use crate::cluster::skipped;
 
 /// What is installed into it.
 const PYZMQ: &str = "27.3.0";
@@ -14,8 +15,7 @@ pub(crate) fn interpreter() -> Option<&'static Path> {
     match FOUND.get_or_init(make) {
         Ok(path) => Some(path),
         Err(why) => {
-            // Not a macro's output: that of a test which passes is not shown.
-            let _ = writeln!(std::io::stderr(), "skipped: {why}");
+            skipped(why);
             None
         }
     }

@@ -19,7 +19,8 @@ use zhit::protocol::message::Pong;
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
 pub(crate) use ended::Ended;
-pub(crate) use process::{Process, Start, eventually};
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use process::{Process, Start, eventually, skipped};
 
 /// The host's name.
 pub(crate) const HOST: &str = "alpha";
