@@ -41,6 +41,18 @@ pub fn parse() -> Command {
     convert::parse_from(std::env::args_os(), std::io::stdin().is_terminal()).unwrap_or_else(|error| error.exit())
 }
 
+/// What the command line of this process, a worker's, asks for now: its layout may say something else than it did.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn worker_again() -> Result<WorkerOptions, String> {
+    match convert::parse_from(std::env::args_os(), false) {
+        Ok(Command::Worker(options)) => Ok(options),
+        Ok(_) => Err("this is no worker's command line".to_owned()),
+        Err(error) => Err(convert::what_is_wrong(&error)),
+    }
+}
+
 /// The table of flags, for completions and man pages.
 pub fn command() -> clap::Command {
     Cli::command()

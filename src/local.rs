@@ -108,7 +108,13 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     let worked = {
         let (context, stop, done) = (context.clone(), Arc::clone(&worker_stop), Arc::clone(stop));
         signals::spawn("worker", move || {
-            let worked = worker::serve(&worker_options, || RuntimeDir::open(&place), &context, &stop);
+            let worked = worker::serve(
+                &worker_options,
+                || RuntimeDir::open(&place),
+                || Ok(worker_options.clone()),
+                &context,
+                &stop,
+            );
             report(worked.map_err(Failure::from), &done)
         })
         .map_err(LocalError::Thread)?

@@ -32,7 +32,7 @@ fn run() -> Exit {
             roles::broker(&options, &stop)
         }),
         Command::Worker(options) => run_role("worker", Hangup::of_server(), move |stop| {
-            roles::worker(&options, &stop)
+            roles::worker(&options, cli::worker_again, &stop)
         }),
         Command::Client(options) => {
             roles::prepare_client(&options);

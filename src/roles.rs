@@ -37,12 +37,12 @@ pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
     exit("broker", served.map(|()| ended(stop)))
 }
 
-/// `zhit worker`.
-pub fn worker(options: &WorkerOptions, stop: &Stop) -> Exit {
+/// `zhit worker`. `again` says what is asked of it when its layout is to be read again.
+pub fn worker(options: &WorkerOptions, again: fn() -> Result<WorkerOptions, String>, stop: &Stop) -> Exit {
     log();
     let served = Context::new()
         .map_err(Failure::from)
-        .and_then(|context| Ok(worker::serve(options, || open(&options.place), &context, stop)?));
+        .and_then(|context| Ok(worker::serve(options, || open(&options.place), again, &context, stop)?));
     exit("worker", served.map(|()| ended(stop)))
 }
 

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -43,8 +43,8 @@ const FAULTS: [Signal; 7] = [
 pub enum Hangup {
     /// The terminal is gone: end.
     End,
-    /// Nothing yet. (It will mean: read the layout again.)
-    Ignore,
+    /// Read the layout again.
+    Reload,
 }
 
 impl Hangup {
@@ -54,7 +54,7 @@ impl Hangup {
         if File::open("/dev/tty").is_ok() {
             Self::End
         } else {
-            Self::Ignore
+            Self::Reload
         }
     }
 }
@@ -75,6 +75,7 @@ pub enum Unfinished {
 pub struct Stop {
     stage: AtomicU8,
     signal: AtomicI32,
+    reloads: AtomicU32,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -109,6 +110,21 @@ impl Stop {
         let next = |stage: u8| Some((stage + 1).min(2));
         // The function never refuses.
         let _ = self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        self.wake();
+    }
+
+    /// How often the role was asked to read its layout again.
+    pub fn reloads(&self) -> u32 {
+        self.reloads.load(Ordering::Acquire)
+    }
+
+    /// Asks it to.
+    pub fn reload(&self) {
+        self.reloads.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    fn wake(&self) {
         for waker in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             waker.wake();
         }
@@ -162,7 +178,8 @@ where
         role(theirs)
     })?;
     for signal in signals.forever() {
-        if signal == SIGHUP && hangup == Hangup::Ignore {
+        if signal == SIGHUP && hangup == Hangup::Reload {
+            stop.reload();
             continue;
         }
         stop.raise(signal);

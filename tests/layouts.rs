@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::{Host, Start};
+use cluster::{Host, Process, Start};
 use rustix::process::Signal;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -104,5 +104,52 @@ fn what_is_wrong_with_a_layout_is_said_with_its_place() {
     }
     let refused = host.zhit(&["--layout", "/no/such/layout.yaml", "ping"]).run().code(2);
     refused.says("cannot read the layout /no/such/layout.yaml");
+    host.stop();
+}
+
+/// A worker by this layout, which no terminal can hang up on.
+fn detached(host: &Host, layout: &Path) -> Process {
+    let layout = layout.to_str().expect("a path");
+    let zhit = env!("CARGO_BIN_EXE_zhit");
+    host.run_program("setsid", &[zhit, "--layout", layout, "worker", "--pool", "p"])
+        .start()
+}
+
+#[test]
+fn a_reload_gives_new_hits_the_new_handler_and_lets_old_ones_finish() {
+    let host = Host::new();
+    let file = host.room().join("layout.yaml");
+    let lay = |pool: &str| fs::write(&file, format!("cluster: default\npools:\n  p: {pool}\n")).expect("a layout");
+    let counter = "while read line; do n=$((n+1)); echo $line $n; done";
+    lay(&format!("{{slots: 2, framing: lines, warm: 1, handler: '{counter}'}}"));
+    let mut worker = detached(&host, &file);
+    host.wait_for_slots(2);
+    let ask = |arguments: &[&str]| {
+        let all = [&["client", "--pool", "p"], arguments].concat();
+        host.zhit(&all).run().code(0).quiet().text()
+    };
+    let key = ask(&["--open"]);
+    let key = key.trim();
+    assert_eq!(ask(&["--hit", key, "a"]), "a 1\n");
+
+    // What is wrong changes nothing, and is said.
+    lay("{slots: 2, handler: [], warm: 1}");
+    worker.signal(Signal::HUP);
+    worker.wait_for_stderr("layout.yaml:3:");
+    worker.wait_for_stderr("all stays as it is");
+    assert_eq!(ask(&["b"]), "b 1\n");
+
+    lay("{slots: 3, handler: [tr, a-z, A-Z]}");
+    worker.signal(Signal::HUP);
+    worker.wait_for_stderr("new Hits of pool p get its handler");
+    worker.wait_for_stderr("slots 3 (now 2)");
+    assert_eq!(ask(&["c"]), "C\n");
+    assert_eq!(ask(&["--hit", key, "d"]), "d 2\n", "its own handler goes on");
+    ask(&["--close", key]);
+    for _ in 0..2 {
+        assert_eq!(ask(&["e"]), "E\n");
+    }
+    worker.signal(Signal::TERM);
+    worker.wait().code(0);
     host.stop();
 }

@@ -54,6 +54,13 @@ fn layout(args: &PlaceArgs) -> Result<Option<Layout>, clap::Error> {
     layout::find(choice).map_err(|error| Cli::command().error(ErrorKind::Io, error))
 }
 
+/// What an error says, without how to use the command.
+pub(super) fn what_is_wrong(error: &clap::Error) -> String {
+    let whole = error.render().to_string();
+    let text = whole.strip_prefix("error: ").unwrap_or(&whole);
+    text.split("\n\n").next().unwrap_or(text).trim_end().to_owned()
+}
+
 /// A usage error, shown with the usage of `role`.
 fn usage(role: &str, kind: ErrorKind, text: impl std::fmt::Display) -> clap::Error {
     let mut whole = Cli::command();

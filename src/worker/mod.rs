@@ -10,6 +10,7 @@ mod office;
 mod residents;
 pub mod scratch;
 mod serve;
+mod service;
 mod slot;
 
 pub use serve::{WorkerError, serve};

@@ -104,6 +104,11 @@ impl Residents {
         self.resident.as_ref().and_then(|resident| resident.next_deadline())
     }
 
+    /// None are to be started ahead any more.
+    pub(super) fn let_cool(&mut self) {
+        self.spares.clear();
+    }
+
     /// Starts one ahead if one is missing. Those that were started otherwise than `talk` says, or have ended, are replaced.
     pub(super) fn keep_warm(
         &mut self,
@@ -116,6 +121,7 @@ impl Residents {
         if now < self.look_at {
             return;
         }
+        self.spares.retain(|spare| spare.is_of(talk));
         let before = self.spares.len();
         self.spares.retain_mut(|spare| lives(spare, talk, now));
         let have_died = self.spares.len() < before;

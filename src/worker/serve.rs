@@ -13,7 +13,7 @@ use crate::election::journal::{self, JournalError};
 use crate::election::vote::Voter;
 use crate::mapped::{Counters, MappedError, Words};
 use crate::net::{Context, NetError, Waker, raise_descriptor_limit};
-use crate::options::{Handler, WorkerOptions};
+use crate::options::WorkerOptions;
 use crate::protocol::ids::{SlotId, Term};
 use crate::runtime::{Member, RuntimeDir, RuntimeError};
 use crate::signals::{self, Stop};
@@ -21,9 +21,9 @@ use crate::signals::{self, Stop};
 use super::ballots::Ballots;
 use super::control::Control;
 use super::elector::Elector;
-use super::handler::{Coprocesses, Spec};
 use super::lease::Identity;
 use super::office::OfficeWatch;
+use super::service::{self, Current, Service};
 use super::slot::{Common, Orders, SlotLoop};
 
 /// How long a worker that is to stop now waits for its slots to kill what they run; the process has 200 ms in all.
@@ -65,13 +65,15 @@ impl Slots {
 }
 
 /// Serves until `stop` says so. `open` opens the host's runtime directory, again whenever the worker's entry in it is
-/// gone: then the worker finishes what it runs, and enters as a new one (rule A5).
+/// gone: then the worker finishes what it runs, and enters as a new one (rule A5). `again` says what is asked of it when its
+/// layout is to be read again.
 ///
 /// # Errors
 /// [`WorkerError`] when it cannot begin, or cannot go on.
 pub fn serve(
     options: &WorkerOptions,
     open: impl Fn() -> Result<RuntimeDir, RuntimeError>,
+    again: impl Fn() -> Result<WorkerOptions, String>,
     context: &Context,
     stop: &Stop,
 ) -> Result<(), WorkerError> {
@@ -81,18 +83,23 @@ pub fn serve(
     stop.register(&woken);
     // Rule E2: a directory that was wiped does not know the terms that were in it.
     let mut heard = Term(0);
+    let mut options = options.clone();
     loop {
         let dir = open()?;
         let term = journal::term_word(&dir)?;
         let journal = |id, incarnation| journal::open_for(&dir, (id, incarnation), options.slots);
         let (member, journal) = Member::enter_with(&dir, options.elects, journal)?;
-        let serving = Serving::start(options, &dir, (&member, heard), journal, (context, &woken))?;
-        let ended = serving.run(stop)?;
+        let serving = Serving::start(&options, &dir, (&member, heard), journal, (context, &woken))?;
+        let ended = serving.run(stop, &again)?;
         heard = heard.max(Term(term.load(0)));
         member.leave();
         match ended {
             Ended::Asked => return Ok(()),
-            Ended::Absent => warn!("entering anew"),
+            Ended::Absent => {
+                warn!("entering anew");
+                // As it was asked last; a layout that cannot be read was complained of.
+                options = again().unwrap_or(options);
+            }
         }
     }
 }
@@ -108,19 +115,6 @@ fn start(slot: SlotLoop, number: u32, done: Waker, failed: Arc<AtomicU32>) -> Re
     thread.map_err(WorkerError::Thread)
 }
 
-fn spec(handler: &Handler) -> Spec {
-    match handler {
-        Handler::Builtin(builtin) => Spec::Builtin(*builtin),
-        Handler::Command(words) => Spec::Process(words.clone()),
-        Handler::Shell(text) => Spec::Shell(text.to_string_lossy().into_owned()),
-        Handler::Coprocess { program, framing, warm } => Spec::Coprocess(Box::new(Coprocesses {
-            command: spec(program),
-            framing: *framing,
-            warm: *warm,
-        })),
-    }
-}
-
 /// Why a worker stopped serving.
 enum Ended {
     /// It was asked to.
@@ -134,9 +128,9 @@ struct Serving<'a> {
     options: &'a WorkerOptions,
     member: &'a Member,
     control: Control,
+    common: Arc<Common>,
     slots: Slots,
     woken: Waker,
-    journal: Arc<Words>,
 }
 
 impl<'a> Serving<'a> {
@@ -153,8 +147,7 @@ impl<'a> Serving<'a> {
         let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), count)?);
         let orders = Arc::new(Orders::default());
         let common = Arc::new(Common {
-            spec: spec(&options.handler),
-            grace: options.grace,
+            service: Current::new(Service::of(options)),
             interval: options.timing.interval,
             liveness: options.timing.liveness,
             patience: options.timing.patience,
@@ -162,7 +155,7 @@ impl<'a> Serving<'a> {
             broker_socket: dir.broker_socket(),
             counters: Arc::clone(&counters),
             orders: Arc::clone(&orders),
-            journal: Arc::clone(&journal),
+            journal,
             term: journal::term_word(dir)?,
         });
         let (mut wakers, mut threads) = (Vec::new(), Vec::new());
@@ -187,18 +180,23 @@ impl<'a> Serving<'a> {
             options,
             member,
             control,
+            common,
             slots,
             woken,
-            journal,
         })
     }
 
-    fn run(mut self, stop: &Stop) -> Result<Ended, WorkerError> {
+    fn run(mut self, stop: &Stop, again: impl Fn() -> Result<WorkerOptions, String>) -> Result<Ended, WorkerError> {
         let interval = self.options.timing.interval;
+        let mut reloads = stop.reloads();
         let mut check_at = clock::now() + interval;
         let mut absent = false;
         while stop.stage() == 0 && !absent && self.slots.failed.load(Ordering::Acquire) == 0 {
             self.control.turn(&self.woken)?;
+            if stop.reloads() != reloads {
+                reloads = stop.reloads();
+                self.reload(again());
+            }
             if clock::now() >= check_at {
                 check_at = clock::now() + interval;
                 absent = !self.member.is_still_present();
@@ -215,6 +213,29 @@ impl<'a> Serving<'a> {
             0 if stop.stage() == 0 => Ok(Ended::Absent),
             0 => Ok(Ended::Asked),
             failed => Err(WorkerError::Slots(failed)),
+        }
+    }
+
+    /// New Hits get what is asked for now; those that run finish with what they have.
+    fn reload(&self, asked: Result<WorkerOptions, String>) {
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(what) => return error!("the layout was not taken over, all stays as it is: {what}"),
+        };
+        if self.common.service.set(Service::of(&asked)) {
+            info!(
+                "the layout was read again: new Hits of pool {} get its handler",
+                asked.pool
+            );
+        } else {
+            info!("the layout was read again: nothing new for pool {}", asked.pool);
+        }
+        let not_changed = service::not_changed(self.options, &asked);
+        if !not_changed.is_empty() {
+            warn!(
+                "to be had by starting the worker again only: {}",
+                not_changed.join(", ")
+            );
         }
     }
 
@@ -238,7 +259,7 @@ impl<'a> Serving<'a> {
         if !self.slots.have_ended() {
             self.kill()?;
         }
-        journal::leave(&*self.journal);
+        journal::leave(&*self.common.journal);
         self.control.say_goodbye(&self.woken)?;
         Ok(())
     }

@@ -27,6 +27,7 @@ use super::handler::{Left, Output, RequestContext, Running, Spec};
 use super::lease::{Action, Identity, Slot};
 use super::residents::Residents;
 use super::scratch::Scratch;
+use super::service::{Current, Service};
 
 /// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
 const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
@@ -50,8 +51,7 @@ pub(super) struct Orders {
 
 /// What every slot of a worker shares.
 pub(super) struct Common {
-    pub(super) spec: Spec,
-    pub(super) grace: Duration,
+    pub(super) service: Current,
     pub(super) interval: Duration,
     pub(super) liveness: u32,
     pub(super) patience: Duration,
@@ -66,6 +66,8 @@ pub(super) struct Common {
 /// The thread's own state.
 pub(super) struct SlotLoop {
     common: Arc<Common>,
+    /// What serves the Hit, or served the last.
+    service: Arc<Service>,
     pool: String,
     machine: Slot,
     dealer: Dealer,
@@ -98,6 +100,7 @@ impl SlotLoop {
         let journal = SlotWriter::new(Arc::clone(&common.journal), me.slot.number);
         Ok(Self {
             machine: Slot::new(me, common.interval, common.liveness),
+            service: common.service.get(),
             common,
             pool,
             dealer,
@@ -258,6 +261,7 @@ impl SlotLoop {
             Entry::Attached(_) | Entry::Withdrawn | Entry::Ended(_) => {}
         }
         if let Entry::Leased { .. } = entry {
+            self.service = self.common.service.get();
             // Rule O3: the entry first, then the word.
             let word = Term(self.common.term.load(0));
             self.machine.on_journalled(now, word, &mut self.actions);
@@ -285,7 +289,7 @@ impl SlotLoop {
             host: self.machine.host(),
             slot,
             scratch,
-            grace: self.common.grace,
+            grace: self.service.grace,
             timeout,
             known_at: Some(GroupCell {
                 words: Arc::clone(&self.common.journal),
@@ -294,7 +298,7 @@ impl SlotLoop {
             }),
         };
         let mut is_resident = false;
-        self.running = Some(match &self.common.spec {
+        self.running = Some(match &self.service.spec {
             Spec::Coprocess(talk) => match self.residents.take(talk, &context, &self.journal) {
                 Ok(process) => {
                     is_resident = true;
@@ -326,15 +330,16 @@ impl SlotLoop {
 
     /// Keeps co-processes started ahead, one a turn.
     fn keep_warm(&mut self) {
-        if let Spec::Coprocess(talk) = &self.common.spec
-            && self.running.is_none()
-            && !self.common.orders.drain.load(Ordering::Acquire)
-        {
-            let (pool, host, slot) = (&self.pool, self.machine.host(), self.id());
-            let dir = &self.common.runtime_dir;
-            self.residents
-                .keep_warm(talk, (pool, host, slot), dir, self.common.grace);
+        if self.running.is_some() || self.common.orders.drain.load(Ordering::Acquire) {
+            return;
         }
+        let next = self.common.service.get();
+        let Spec::Coprocess(talk) = &next.spec else {
+            return self.residents.let_cool();
+        };
+        let (pool, host, slot) = (&self.pool, self.machine.host(), self.id());
+        let dir = &self.common.runtime_dir;
+        self.residents.keep_warm(talk, (pool, host, slot), dir, next.grace);
     }
 
     fn clean(&mut self) {
