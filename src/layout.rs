@@ -85,6 +85,17 @@ pub struct Pool {
     pub grace: Option<Duration>,
     /// What its workers have, for those who choose among them.
     pub tags: Vec<String>,
+    /// What its requests may take.
+    pub limits: Limits,
+}
+
+/// What the requests of a pool may take, as far as the layout says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Deadline of each.
+    pub timeout: Option<Duration>,
+    /// Bytes of a request to a co-process (rule S4); stands in its [`Handler`], too.
+    pub frame_max: Option<usize>,
 }
 
 /// Heartbeats, as far as the layout says.

@@ -10,6 +10,7 @@
 
 pub mod broker;
 pub mod builtin;
+pub mod bytecount;
 pub mod cli;
 pub mod client;
 pub mod clock;

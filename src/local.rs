@@ -80,6 +80,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         grace: Duration::ZERO,
     };
     let worker_options = WorkerOptions {
+        timeout_max: None,
         place: options.place.clone(),
         timing: options.timing,
         pool: options.pool.clone(),

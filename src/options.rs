@@ -152,6 +152,8 @@ pub enum Handler {
         framing: Framing,
         /// How many of them each slot keeps started ahead.
         warm: u32,
+        /// Most bytes of one request (rule S4).
+        frame_max: usize,
     },
 }
 
@@ -164,6 +166,7 @@ impl Handler {
                 program: Box::new(self),
                 framing,
                 warm,
+                frame_max: limits::FRAME_MAX_BYTES,
             },
             None => self,
         }
@@ -227,6 +230,8 @@ pub struct WorkerOptions {
     pub grace: Duration,
     /// What serves the requests.
     pub handler: Handler,
+    /// Deadline of each request, also of those whose client names none or a later one.
+    pub timeout_max: Option<Duration>,
     /// Starts a broker when the host has none, and votes on one that hangs.
     pub elects: bool,
 }

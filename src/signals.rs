@@ -309,15 +309,17 @@ mod tests {
 
         // `raise` is a call to this process, so the signal comes by way of the handler.
         let send = |signal| kill(Pid::this(), signal).unwrap();
-        let ended = run_role("polite", Hangup::Ignore, move |stop| {
+        let ended = run_role("polite", Hangup::Reload, move |stop| {
             let waker = Waker::new().unwrap();
             stop.register(&waker);
             send(Signal::SIGHUP);
+            assert!(woken(&waker));
+            let after_hangup = (stop.reloads(), stop.stage());
             send(Signal::SIGTERM);
             assert!(woken(&waker));
-            (stop.stage(), stop.signal())
+            (after_hangup, (stop.stage(), stop.signal()))
         });
-        assert_eq!(ended.unwrap(), (1, SIGTERM));
+        assert_eq!(ended.unwrap(), ((1, 0), (1, SIGTERM)));
 
         let (hold, wait) = mpsc::channel::<()>();
         let stuck = run_role("stuck", Hangup::End, move |stop| {

@@ -153,3 +153,30 @@ fn a_reload_gives_new_hits_the_new_handler_and_lets_old_ones_finish() {
     worker.wait().code(0);
     host.stop();
 }
+
+#[test]
+fn the_limits_of_a_pool_hold_whatever_its_clients_ask() {
+    let host = Host::new();
+    let file = host.room().join("layout.yaml");
+    let layout = "cluster: default
+pools:
+  p:
+    handler: [sh, -c, 'while read line; do [ $line = hang ] && exec sleep 1000; echo ${#line}; done']
+    framing: lines
+    limits: {timeout: 300ms, frame_max: 10}
+";
+    fs::write(&file, layout).expect("a layout");
+    let mut worker = detached(&host, &file);
+    host.wait_for_slots(1);
+    let ask = |arguments: &[&str]| host.zhit(&[&["client", "--pool", "p"], arguments].concat()).run();
+    ask(&["0123456789"]).code(0).wrote("10\n");
+    ask(&["0123456789a"])
+        .code(1)
+        .says("longer than 10 bytes")
+        .says("frame_max");
+    ask(&["hang"]).code(124).says("deadline").within(SECOND);
+    ask(&["--timeout", "1h", "hang"]).code(124).within(SECOND);
+    worker.signal(Signal::TERM);
+    worker.wait().code(0);
+    host.stop();
+}

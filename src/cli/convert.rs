@@ -154,6 +154,7 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout)
             .or(pool.and_then(|pool| pool.grace))
             .unwrap_or(limits::GRACE),
         handler,
+        timeout_max: pool.and_then(|pool| pool.limits.timeout),
         elects: true,
     })
 }

@@ -7,11 +7,12 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::scalars::{Count, Kind, Name, SpanOrZero, Text};
-use super::{POOLS_MAX, Pool};
+use super::scalars::{Count, Kind, Name, Span, SpanOrZero, Text};
+use super::{Limits, POOLS_MAX, Pool};
 use crate::builtin::Builtin;
+use crate::bytecount::Bytecount;
 use crate::options::{Framing, Handler, SLOTS_MAX};
-use crate::protocol::limits::WARM_MAX;
+use crate::protocol::limits::{FRAME_MAX_BYTES_MAX, WARM_MAX};
 
 /// All of them.
 #[derive(Default)]
@@ -66,6 +67,17 @@ struct Keys {
     grace: Option<Text<SpanOrZero>>,
     #[serde(default)]
     tags: Vec<Text<Name>>,
+    #[serde(default)]
+    limits: LimitKeys,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "keys: timeout, frame_max")]
+struct LimitKeys {
+    #[serde(default)]
+    timeout: Option<Text<Span>>,
+    #[serde(default)]
+    frame_max: Option<Text<FrameBytes>>,
 }
 
 impl TryFrom<Keys> for Written {
@@ -83,7 +95,28 @@ impl TryFrom<Keys> for Written {
             (_, None) if warm.is_some() => {
                 return Err("\"warm\" is for co-processes: give \"framing\", too, or leave it out".to_owned());
             }
+            (_, None) if keys.limits.frame_max.is_some() => {
+                return Err(
+                    "\"frame_max\" is for co-processes: give \"framing\", too, or leave it out; other handlers take \
+                     requests of any size"
+                        .to_owned(),
+                );
+            }
             (handler, framing) => handler.clone().framed(framing, warm.unwrap_or(0)),
+        };
+        let handler = match (handler, &keys.limits.frame_max) {
+            (
+                Handler::Coprocess {
+                    program, framing, warm, ..
+                },
+                Some(most),
+            ) => Handler::Coprocess {
+                program,
+                framing,
+                warm,
+                frame_max: most.0,
+            },
+            (handler, _) => handler,
         };
         Ok(Self { handler, keys })
     }
@@ -97,7 +130,28 @@ impl From<Written> for Pool {
             slots: keys.slots.map(|slots| slots.0),
             grace: keys.grace.map(|grace| grace.0),
             tags: keys.tags.into_iter().map(|tag| tag.0).collect(),
+            limits: Limits {
+                timeout: keys.limits.timeout.map(|timeout| timeout.0),
+                frame_max: keys.limits.frame_max.map(|most| most.0),
+            },
         }
+    }
+}
+
+/// Bytes of one request to a co-process.
+struct FrameBytes;
+
+impl Kind for FrameBytes {
+    type Value = usize;
+    const EXPECTED: &'static str = "a number of bytes such as 4MiB or 65536";
+    fn read(text: &str) -> Result<usize, String> {
+        let Bytecount(bytes) = text.parse().map_err(|why| format!("{text:?}: {why}"))?;
+        let fits = (1..=FRAME_MAX_BYTES_MAX)
+            .contains(&bytes)
+            .then(|| usize::try_from(bytes).ok());
+        fits.flatten().ok_or_else(|| {
+            format!("{text} is out of range: a co-process takes from 1 byte to {FRAME_MAX_BYTES_MAX} bytes at once")
+        })
     }
 }
 

@@ -85,8 +85,11 @@ pub const NOTE_BYTES_MAX: usize = 4096;
 /// Most bytes of a line that a handler says beside its reply; what is longer is cut.
 pub const CONTROL_LINE_BYTES_MAX: usize = 1024;
 
-/// Most bytes of a request to a co-process, which is delivered whole (rule S4).
-pub const COPROCESS_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of a request to a co-process, which is delivered whole (rule S4), unless its pool's layout says otherwise.
+pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
+
+/// The most that a layout may say: a slot holds a request in memory, and libc's pipes take it in small pieces.
+pub const FRAME_MAX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Most co-processes that a slot keeps started ahead.
 pub const WARM_MAX: u32 = 64;

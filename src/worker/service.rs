@@ -12,6 +12,8 @@ pub(super) struct Service {
     pub(super) spec: Spec,
     /// From SIGTERM to SIGKILL.
     pub(super) grace: Duration,
+    /// Deadline of each request, also of those whose client names none or a later one.
+    pub(super) timeout_max: Option<Duration>,
 }
 
 impl Service {
@@ -19,6 +21,7 @@ impl Service {
         Self {
             spec: spec(&options.handler),
             grace: options.grace,
+            timeout_max: options.timeout_max,
         }
     }
 }
@@ -28,10 +31,16 @@ fn spec(handler: &Handler) -> Spec {
         Handler::Builtin(builtin) => Spec::Builtin(*builtin),
         Handler::Command(words) => Spec::Process(words.clone()),
         Handler::Shell(text) => Spec::Shell(text.to_string_lossy().into_owned()),
-        Handler::Coprocess { program, framing, warm } => Spec::Coprocess(Box::new(Coprocesses {
+        Handler::Coprocess {
+            program,
+            framing,
+            warm,
+            frame_max,
+        } => Spec::Coprocess(Box::new(Coprocesses {
             command: spec(program),
             framing: *framing,
             warm: *warm,
+            frame_max: *frame_max,
         })),
     }
 }

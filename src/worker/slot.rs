@@ -290,7 +290,7 @@ impl SlotLoop {
             slot,
             scratch,
             grace: self.service.grace,
-            timeout,
+            timeout: timeout.into_iter().chain(self.service.timeout_max).min(),
             known_at: Some(GroupCell {
                 words: Arc::clone(&self.common.journal),
                 group,

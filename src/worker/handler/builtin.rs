@@ -2,7 +2,6 @@
 //! allocates nothing where its answer needs nothing.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::notes::Ending;
 use super::{Output, RequestContext, TURN_BYTES_MAX};
 use crate::builtin::Builtin;
+use crate::bytecount::{Bytecount, NotASize};
 use crate::protocol::limits::CHUNK_BYTES_MAX;
 use crate::protocol::message::Channel;
 use crate::protocol::status::Status;
@@ -302,35 +302,4 @@ fn source_block() -> &'static Bytes {
         });
         numbers.flat_map(u64::to_le_bytes).take(SOURCE_BLOCK_BYTES).collect()
     })
-}
-
-/// A number of bytes as people write it.
-struct Bytecount(u64);
-
-/// Why a text is no number of bytes.
-#[derive(Debug, thiserror::Error)]
-#[error("send a number of bytes, such as 1048576, 64KiB, 10MiB or 1GB")]
-struct NotASize;
-
-impl FromStr for Bytecount {
-    type Err = NotASize;
-
-    fn from_str(text: &str) -> Result<Self, NotASize> {
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, unit) = text.split_at(digits);
-        let factor: u64 = match unit.trim_start() {
-            "" | "B" => 1,
-            "kB" | "KB" => 1_000,
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            "TiB" => 1 << 40,
-            _ => return Err(NotASize),
-        };
-        let number: u64 = number.parse().map_err(|_| NotASize)?;
-        number.checked_mul(factor).map(Self).ok_or(NotASize)
-    }
 }

@@ -15,7 +15,6 @@ use super::notes::{Ending, excerpt};
 use super::{Coprocesses, Left, Output, RequestContext, Spec, TURN_BYTES_MAX};
 use crate::mapped::spawn::GroupCell;
 use crate::protocol::ids::{HitKey, SlotId};
-use crate::protocol::limits::COPROCESS_REQUEST_BYTES_MAX;
 use crate::protocol::message::{Channel, Progress, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
@@ -274,7 +273,7 @@ impl Exchange {
     pub(super) fn feed(&mut self, bytes: &Bytes, end: bool) {
         self.fed += bytes.len() as u64;
         match &mut self.gathered {
-            Some(gathered) if gathered.len() + bytes.len() <= COPROCESS_REQUEST_BYTES_MAX => {
+            Some(gathered) if gathered.len() + bytes.len() <= self.process.talk.frame_max => {
                 gathered.extend_from_slice(bytes);
             }
             too_long => *too_long = None,
@@ -392,7 +391,8 @@ impl Exchange {
         let framed = match self.gathered.take() {
             Some(request) => framing::encode(self.process.talk.framing, request).map_err(str::to_owned),
             None => Err(format!(
-                "the request is longer than {COPROCESS_REQUEST_BYTES_MAX} bytes, the most that a co-process takes at once"
+                "the request is longer than {} bytes, the most that this co-process takes at once (frame_max in a layout)",
+                self.process.talk.frame_max
             )),
         };
         match framed {

@@ -65,6 +65,8 @@ pub struct Coprocesses {
     pub framing: Framing,
     /// How many of them a slot keeps started ahead.
     pub warm: u32,
+    /// Most bytes of one request (rule S4).
+    pub frame_max: usize,
 }
 
 /// What a request that has ended leaves.
