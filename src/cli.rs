@@ -19,7 +19,7 @@ use values::{Span, choice, interval, name, span, span_or_zero, ttl};
 
 use crate::builtin::Builtin;
 use crate::options::{
-    BrokerOptions, ClientOptions, Format, Framing, HitName, PingOptions, Progress, SLOTS_MAX, WorkerOptions,
+    BrokerOptions, ClientOptions, Format, Framing, HitName, PingOptions, Progress, SLOTS_MAX, Target, WorkerOptions,
 };
 use crate::protocol::limits;
 
@@ -251,6 +251,9 @@ struct TenureArgs {
 
 #[derive(Debug, Args)]
 struct PingArgs {
+    /// Whom: a worker of this host, or one slot of it: HOST/wN, HOST/wN/SLOT [default: the host]
+    #[arg(value_name = "TARGET")]
+    target: Option<Target>,
     /// Ping this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::builtin::Builtin;
 use crate::protocol::ids::{BadHitKey, is_name};
-use crate::protocol::{HitKey, Term, limits};
+use crate::protocol::{HitKey, Term, WorkerId, limits};
 
 /// Most slots of one worker: each is a thread with sockets of its own.
 pub const SLOTS_MAX: u32 = 1024;
@@ -330,11 +330,47 @@ pub struct ClientOptions {
     pub progress: Progress,
 }
 
+/// Whom a ping is about, in more detail than its host: `HOST/wN` or `HOST/wN/SLOT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its host.
+    pub host: String,
+    /// The worker; `None`: the whole host.
+    pub worker: Option<WorkerId>,
+    /// One slot of it; `None`: all of them.
+    pub slot: Option<u32>,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is no target: write HOST, HOST/wN or HOST/wN/SLOT, such as alpha/w3/2");
+        let mut parts = text.split('/');
+        let host = parts.next().filter(|host| is_name(host)).ok_or_else(bad)?.to_owned();
+        let number = |digits: &str| digits.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(bad);
+        let worker = parts
+            .next()
+            .map(|worker| number(worker.strip_prefix('w').ok_or_else(bad)?).map(WorkerId));
+        let slot = parts.next().map(number);
+        match parts.next() {
+            None => Ok(Self {
+                host,
+                worker: worker.transpose()?,
+                slot: slot.transpose()?,
+            }),
+            Some(_) => Err(bad()),
+        }
+    }
+}
+
 /// `zhit ping`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PingOptions {
     /// Whom it asks.
     pub place: Place,
+    /// Whom it is about; `None`: the host.
+    pub target: Option<Target>,
     /// How many pings; at least 1.
     pub count: u32,
     /// From one ping to the next.

@@ -226,11 +226,15 @@ fn a_small_body_may_come_as_a_second_frame() {
 }
 
 #[test]
-fn only_packets_have_a_second_frame() {
+fn only_what_carries_bytes_has_a_second_frame() {
     for Sample { name, message } in samples() {
         let Frames { header, body } = message.encode();
         let command = message.head().command;
-        if body.is_none() && !matches!(command, Command::Open | Command::Lease | Command::Data) {
+        let carries_bytes = matches!(
+            command,
+            Command::Open | Command::Lease | Command::Data | Command::Ask | Command::Answer
+        );
+        if body.is_none() && !carries_bytes {
             let refused = Message::decode(&header, Some(Bytes::new()));
             assert_eq!(
                 refused,

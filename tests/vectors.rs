@@ -88,7 +88,7 @@ fn invalid_frames() -> Vec<Invalid> {
         invalid("INVALID.magic", spoilt("PING", &[(0, b"zh")])),
         invalid("INVALID.version", spoilt("PING", &[(2, &[2])])),
         invalid("INVALID.command", spoilt("PING", &[(3, &[0])])),
-        invalid("INVALID.command-kept-for-broadcast", spoilt("PING", &[(3, &[0x60])])),
+        invalid("INVALID.command-kept-for-broadcast", spoilt("PING", &[(3, &[0x6f])])),
         invalid("INVALID.unknown-flag", spoilt("PING", &[(4, &[0x80])])),
         invalid("INVALID.flag-of-another-command", request(&[(4, &[0x02])])),
         invalid("INVALID.reserved-byte", spoilt("PING", &[(6, &[1])])),
@@ -320,7 +320,7 @@ fn the_document_has_every_command_with_its_number() {
 
 #[test]
 fn the_document_has_the_limits_as_they_are() {
-    let expected: [(&str, u64); 15] = [
+    let expected: [(&str, u64); 18] = [
         ("HEADER_BYTES_MAX", limits::HEADER_BYTES_MAX as u64),
         ("FRAME_BYTES_MAX", limits::FRAME_BYTES_MAX as u64),
         ("CHUNK_BYTES_MAX", CHUNK_BYTES_MAX as u64),
@@ -333,6 +333,9 @@ fn the_document_has_the_limits_as_they_are() {
         ("HINTS_MAX", limits::HINTS_MAX as u64),
         ("PONG_WORKERS_MAX", limits::PONG_WORKERS_MAX as u64),
         ("ROUTING_ID_BYTES_MAX", limits::ROUTING_ID_BYTES_MAX as u64),
+        ("RETURN_PATH_BYTES_MAX", limits::RETURN_PATH_BYTES_MAX as u64),
+        ("MEMBERS_LISTED_MAX", limits::MEMBERS_LISTED_MAX as u64),
+        ("BROADCAST_BYTES_MAX", limits::BROADCAST_BYTES_MAX as u64),
         ("MESSAGE_COST_BYTES", limits::MESSAGE_COST_BYTES),
         ("FIRST_CREDIT_BYTES", limits::FIRST_CREDIT_BYTES),
         ("WINDOW_BYTES", limits::WINDOW_BYTES),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::protocol::ids::{Attach, Attempt, HitKey, Peer, SlotId};
+use crate::protocol::ids::{Attach, Attempt, HitKey, Peer, ReturnPath, SlotId};
 use crate::protocol::limits::PONG_WORKERS_MAX;
 use crate::protocol::message::{Closed, ClosedReason, Full, FullReason, Held, Lease, Message, Open, Pong, Queued};
+use crate::protocol::pool::{Probe, State};
 use crate::protocol::time::Moment;
 
 use super::machine::{Action, Machine};
@@ -34,6 +35,24 @@ pub(super) fn ended(hit: HitKey, attach: Attach, end: End, note: &str) -> Messag
 }
 
 impl Machine {
+    /// Passes a question on to a slot, with the way back to its asker. Of a slot that is not there PONG has told.
+    pub(super) fn on_probe(&self, from: Peer, probe: &Probe, out: &mut Vec<Action>) {
+        if let Some(slot) = self.registry.slot_peer(probe.slot) {
+            let path = ReturnPath(from.routing_id().to_vec());
+            let (nonce, to) = (probe.nonce, probe.slot);
+            out.push(Action::Send(slot, Message::Probe(Probe { nonce, slot: to, path })));
+        }
+    }
+
+    /// Passes a slot's answer on, to whom its way back leads.
+    pub(super) fn on_state(&self, from: Peer, state: State, out: &mut Vec<Action>) {
+        let is_slot = self.registry.slot(from).is_some_and(|slot| slot.id == state.slot);
+        if let Some(to) = Peer::from_routing_id(&state.path.0).filter(|_| is_slot) {
+            let path = ReturnPath::default();
+            out.push(Action::Send(to, Message::State(State { path, ..state })));
+        }
+    }
+
     pub(super) fn lease_message(&self, open: Open) -> Message {
         Message::Lease(Lease {
             hit: open.hit,

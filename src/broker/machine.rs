@@ -187,6 +187,8 @@ impl Machine {
             Message::Declined(declined) => self.on_declined(now, from, &declined, out),
             Message::Yield(wanted) => self.on_yield(from, wanted, out),
             Message::Ping { nonce } => out.push(Action::Send(from, self.pong(now, nonce))),
+            Message::Probe(probe) => self.on_probe(from, &probe, out),
+            Message::State(state) => self.on_state(from, state, out),
             // Nothing else is said to a broker.
             _ => out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected))),
         }

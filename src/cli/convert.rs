@@ -41,7 +41,7 @@ pub(super) fn parse_from(
         Role::Broker(args) => broker(place, &args, &layout).map(Command::Broker),
         Role::Worker(args) => worker(place, args, ends_in_dashes, &layout).map(Command::Worker),
         Role::Client(args) => client(place, args, stdin_is_terminal, &layout).map(Command::Client),
-        Role::Ping(args) => Ok(Command::Ping(ping(place, &args))),
+        Role::Ping(args) => ping(place, &args).map(Command::Ping),
     }
 }
 
@@ -239,14 +239,22 @@ fn client(
     })
 }
 
-fn ping(place: Place, args: &PingArgs) -> PingOptions {
-    PingOptions {
+fn ping(place: Place, args: &PingArgs) -> Result<PingOptions, clap::Error> {
+    if let Some(target) = &args.target
+        && target.host != place.host
+    {
+        let (there, here) = (&target.host, &place.host);
+        let text = format!("{there} is another host, and this is {here}: ask there, or name it with --host");
+        return Err(usage("ping", ErrorKind::ValueValidation, text));
+    }
+    Ok(PingOptions {
         place,
+        target: args.target.clone(),
         count: args.count,
         interval: args.interval.0,
         wait: args.wait.0,
         vote: args.vote,
         wait_ready: args.wait_ready.map(|span| -> Duration { span.0 }),
         format: args.format,
-    }
+    })
 }

@@ -3,6 +3,7 @@
 mod objects;
 pub mod probe;
 pub mod report;
+pub mod slots;
 mod statistics;
 mod votes;
 

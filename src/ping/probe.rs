@@ -10,8 +10,10 @@ use crate::clock;
 use crate::election::kept;
 use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
-use crate::options::PingOptions;
+use crate::options::{PingOptions, Target};
+use crate::protocol::ids::{ReturnPath, SlotId};
 use crate::protocol::message::Pong;
+use crate::protocol::pool::Probe;
 use crate::protocol::{Message, Moment};
 use crate::runtime::{BrokerLock, Record, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
@@ -19,6 +21,7 @@ use crate::term::human::span;
 use crate::term::{Screen, error};
 
 use super::report::Report;
+use super::slots::Slots;
 use super::votes;
 
 /// How long a host may be without a master before a ping says so: one that died is replaced in milliseconds.
@@ -106,14 +109,17 @@ impl<'a> Prober<'a> {
             return Ok(exit);
         }
         let started_at = clock::now();
-        let mut answered = false;
+        let (mut answered, mut missing) = (false, false);
         let mut signal = None;
         for seq in 1..=options.count {
             let asked_at = clock::now();
+            let mut heard = None;
             let text = match self.ask(asked_at + options.wait, !answered)? {
                 Asked::Answered(pong, rtt) => {
                     answered = true;
-                    report.answered(seq, &pong, rtt)
+                    let text = report.answered(seq, &pong, rtt);
+                    heard = Some(pong);
+                    text
                 }
                 Asked::Lost => report.lost(seq, clock::now().since(asked_at)),
                 Asked::NoBroker => {
@@ -126,6 +132,19 @@ impl<'a> Prober<'a> {
                 }
             };
             print(out, &text)?;
+            if let (Some(target), Some(pong)) = (&options.target, heard) {
+                match self.ask_slots(target, &pong, asked_at + options.wait)? {
+                    Ok(Some(slots)) => {
+                        missing |= slots.is_incomplete();
+                        print(out, &slots.report(options.format, Screen::stdout()))?;
+                    }
+                    Ok(None) => {}
+                    Err(who) => {
+                        error(&format_args!("ping: {who}"));
+                        missing = true;
+                    }
+                }
+            }
             if let Some(kept) = kept::read(self.dir).filter(|_| seq == 1) {
                 print(out, &report.verdict(&kept))?;
             }
@@ -140,7 +159,7 @@ impl<'a> Prober<'a> {
         Ok(match signal {
             Some(number) => Exit::of_signal(number),
             None if !answered => self.unanswered()?,
-            None if report.is_incomplete() => Exit::Incomplete,
+            None if missing || report.is_incomplete() => Exit::Incomplete,
             None => Exit::Success,
         })
     }
@@ -220,6 +239,45 @@ impl<'a> Prober<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Asks the slots that `target` names what they do, until all have said so, or until then. Who is not there is named.
+    fn ask_slots(
+        &mut self,
+        target: &Target,
+        pong: &Pong,
+        until: Moment,
+    ) -> Result<Result<Option<Slots>, String>, NetError> {
+        let mut slots = match Slots::of(target, pong) {
+            Ok(Some(slots)) => slots,
+            other => return Ok(other),
+        };
+        let worker = target.worker.unwrap_or_default();
+        self.nonce += 1;
+        let asked_at = clock::now();
+        for number in slots.silent().collect::<Vec<_>>() {
+            let probe = Probe {
+                nonce: self.nonce,
+                slot: SlotId { worker, number },
+                path: ReturnPath::default(),
+            };
+            // One that cannot be sent is not answered, which is said.
+            let _ = self.dealer.send(Message::Probe(probe).encode())?;
+        }
+        while slots.silent().next().is_some() && clock::now() < until && self.signal().is_none() {
+            while let Some(received) = self.dealer.recv()? {
+                let Received::Frames(frames) = received else { continue };
+                if let Ok(Message::State(state)) = Message::decode(&frames.header, frames.body)
+                    && state.nonce == self.nonce
+                {
+                    slots.on_state(state, clock::now().since(asked_at));
+                }
+            }
+            if slots.silent().next().is_some() {
+                self.wait(until, Interest::READ)?;
+            }
+        }
+        Ok(Ok(Some(slots)))
     }
 
     /// Waits for `until`; returns the signal that ends it early.

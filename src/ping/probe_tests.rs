@@ -27,6 +27,7 @@ fn opened() -> (TempDir, RuntimeDir) {
 
 fn options(count: u32, wait: Duration) -> PingOptions {
     PingOptions {
+        target: None,
         place: Place {
             host: "h".into(),
             cluster: "c".into(),

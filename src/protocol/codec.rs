@@ -24,8 +24,10 @@ mod opening;
 mod packet;
 mod probe;
 mod registry;
+pub(crate) mod wire;
 
 use fields::{put_ack, read_ack, read_enum};
+use wire::{Field, Source};
 
 /// Room for the messages that carry no packet and no list; they seldom need more.
 const USUAL_BYTES: usize = 160;
@@ -91,6 +93,18 @@ impl Message {
             Self::Closed(closed) => closed.write(out),
             Self::Ping { nonce } => out.extend_from_slice(&nonce.to_be_bytes()),
             Self::Pong(pong) => pong.write(out),
+            Self::Probe(m) => return m.put(out),
+            Self::State(m) => return m.put(out),
+            Self::Roll(m) => return m.put(out),
+            Self::Roster(m) => return m.put(out),
+            Self::Ask(m) => return m.put(out),
+            Self::Receipt(m) => return m.put(out),
+            Self::Running(m) => return m.put(out),
+            Self::Answer(m) => return m.put(out),
+            Self::Thanks(m) => return m.put(out),
+            Self::Check(m) => return m.put(out),
+            Self::Condition(m) => return m.put(out),
+            Self::Gone(m) => return m.put(out),
             Self::Farewell | Self::Withdraw { .. } | Self::Withdrawn { .. } | Self::Released { .. } => {}
             Self::Attach { client, timeout_ms, .. } => {
                 out.extend_from_slice(&client.to_be_bytes());
@@ -118,7 +132,7 @@ impl Message {
             attempt,
             ..
         } = head;
-        if body.is_some() && !matches!(command, Command::Open | Command::Lease | Command::Data) {
+        if body.is_some() && !has_second_frame(command) {
             return Err(FrameError::Field {
                 command,
                 field: "second frame",
@@ -170,8 +184,44 @@ impl Message {
             Command::Vote => Self::Vote(Vote::read(&head, r)?),
             Command::Ping => Self::Ping { nonce: r.u64()? },
             Command::Pong => Self::Pong(Pong::read(r)?),
+            Command::Probe => Self::Probe(plain(r, header, body)?),
+            Command::State => Self::State(plain(r, header, body)?),
+            Command::Roll => Self::Roll(plain(r, header, body)?),
+            Command::Roster => Self::Roster(plain(r, header, body)?),
+            Command::Ask => Self::Ask(plain(r, header, body)?),
+            Command::Receipt => Self::Receipt(plain(r, header, body)?),
+            Command::Running => Self::Running(plain(r, header, body)?),
+            Command::Answer => Self::Answer(plain(r, header, body)?),
+            Command::Thanks => Self::Thanks(plain(r, header, body)?),
+            Command::Check => Self::Check(plain(r, header, body)?),
+            Command::Condition => Self::Condition(plain(r, header, body)?),
+            Command::Gone => Self::Gone(plain(r, header, body)?),
         };
         reader.finish()?;
         Ok(message)
     }
+}
+
+/// Whether bytes of the command may travel as a second frame.
+const fn has_second_frame(command: Command) -> bool {
+    matches!(
+        command,
+        Command::Open | Command::Lease | Command::Data | Command::Ask | Command::Answer
+    )
+}
+
+/// Reads a message that is nothing but fields.
+fn plain<T: Field>(reader: &mut Reader<'_>, header: &Bytes, mut body: Option<Bytes>) -> Result<T, FrameError> {
+    let message = T::get(
+        &mut Source {
+            reader,
+            header,
+            second: &mut body,
+        },
+        "message",
+    )?;
+    if body.is_some() {
+        return Err(reader.bad("second frame"));
+    }
+    Ok(message)
 }

@@ -68,7 +68,7 @@ pub enum FrameError {
 
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:ident = $number:literal),+ $(,)?) => {
-        /// What a message is about. `0x60` to `0x6f` are kept for broadcasts, `0x70` to `0x7f` for the mesh.
+        /// What a message is about. `0x60` to `0x6f` are broadcasts; `0x70` to `0x7f` are kept for the mesh.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Command { $($(#[$doc])* $name = $number),+ }
@@ -143,6 +143,30 @@ commands! {
     Ping = 0x50,
     /// Broker to the asker: yes, and this is what I know.
     Pong = 0x51,
+    /// Anybody to broker, broker to slot: what do you do?
+    Probe = 0x52,
+    /// Slot to broker, broker to the asker: this.
+    State = 0x53,
+    /// Issuer to broker: who serves this pool?
+    Roll = 0x60,
+    /// Broker to issuer: these.
+    Roster = 0x61,
+    /// Issuer to broker, broker to worker: run this once and answer.
+    Ask = 0x62,
+    /// Worker to issuer: I have it.
+    Receipt = 0x63,
+    /// Worker to issuer: it is not answered yet.
+    Running = 0x64,
+    /// Worker to issuer: this came of it.
+    Answer = 0x65,
+    /// Issuer to broker, broker to worker: I have your answer.
+    Thanks = 0x66,
+    /// Issuer to broker: what of these, who have not answered?
+    Check = 0x67,
+    /// Broker to issuer: that one is there, and this is how it looks.
+    Condition = 0x68,
+    /// Broker to issuer: that one is not there any more.
+    Gone = 0x69,
 }
 
 impl Command {

@@ -130,6 +130,36 @@ pub struct Attach(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Attempt(pub u32);
 
+/// Names a broadcast: 128 random bits that its issuer chose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct BroadcastId(pub [u8; 16]);
+
+impl fmt::Display for BroadcastId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BroadcastId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_start(f, "broadcast", self.0)
+    }
+}
+
+/// One worker process: its number, which a later one may get, and its incarnation, which none will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Member {
+    /// Its number on its host.
+    pub worker: WorkerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// The way back to whoever asks, as a broker wrote it down for itself: to all others it is a number of bytes to be sent
+/// back. Empty: the peer that the message came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct ReturnPath(pub Vec<u8>);
+
 /// One connection of a broker's ROUTER, by its routing id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {

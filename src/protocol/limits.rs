@@ -114,6 +114,15 @@ pub const REGISTERED_MAX: usize = 65_536;
 /// Most keys of ended Hits that a broker remembers, so that a late repetition of an OPEN does not run again.
 pub const ENDED_KEYS_MAX: usize = 65_536;
 
+/// Most bytes of a way back: two routing ids with their lengths, and room.
+pub const RETURN_PATH_BYTES_MAX: usize = 64;
+
+/// Most members listed in one message of a broadcast: at 79 bytes each they fit a header frame.
+pub const MEMBERS_LISTED_MAX: usize = 8192;
+
+/// Most bytes of a broadcast's request, and of each of its replies; what is more wants a Hit.
+pub const BROADCAST_BYTES_MAX: usize = FRAME_BYTES_MAX;
+
 /// Longest routing id that is taken from a peer; libzmq's own have five bytes.
 pub const ROUTING_ID_BYTES_MAX: usize = 15;
 

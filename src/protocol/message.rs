@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::ids::{Attach, Attempt, DirId, HitKey, Incarnation, SlotId, Term, WorkerId};
+use super::pool;
 use super::status::Status;
 
 /// Which way a packet goes.
@@ -71,6 +72,18 @@ pub enum Message {
         nonce: u64,
     },
     Pong(Pong),
+    Probe(pool::Probe),
+    State(pool::State),
+    Roll(pool::Roll),
+    Roster(pool::Roster),
+    Ask(pool::Ask),
+    Receipt(pool::Receipt),
+    Running(pool::Running),
+    Answer(pool::Answer),
+    Thanks(pool::Thanks),
+    Check(pool::Check),
+    Condition(pool::Condition),
+    Gone(pool::Gone),
 }
 
 /// REGISTER: a slot or a worker's control thread makes itself known, again after each new term, and whenever its state

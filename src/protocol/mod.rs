@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod mutation;
+pub mod pool;
 pub mod status;
 pub mod stream;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::protocol::message::{
     Working,
 };
 use crate::protocol::mutation::{Rule, broken};
+use crate::protocol::pool::{Probe, State};
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender, Violation};
 use crate::protocol::time::{Moment, earliest};
@@ -365,6 +366,24 @@ impl Hit {
             bytes_out: request.map_or(0, |r| r.bytes_out),
             progress: request.and_then(|r| r.progress.clone()),
         })
+    }
+
+    /// What it does, for whoever asks; acknowledges nothing.
+    pub(super) fn state(&self, now: Moment, probe: Probe) -> State {
+        let request = self.request.as_ref();
+        State {
+            nonce: probe.nonce,
+            slot: probe.slot,
+            path: probe.path,
+            hit: self.key,
+            state: request.map_or(WorkState::Idle, |request| request.state),
+            seq: self.started,
+            elapsed_ms: request.map_or(0, |r| now.since(r.started_at).as_millis() as u64),
+            pid: 0,
+            bytes_in: request.map_or(0, |r| r.bytes_in),
+            bytes_out: request.map_or(0, |r| r.bytes_out),
+            progress: request.and_then(|r| r.progress.clone()),
+        }
     }
 
     pub(super) fn closed(&self, reason: ClosedReason, note: String) -> Closed {

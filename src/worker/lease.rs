@@ -17,6 +17,7 @@ use crate::protocol::message::{
     Registered, WorkState,
 };
 use crate::protocol::mutation::{Rule, broken};
+use crate::protocol::pool::{self, Probe};
 use crate::protocol::status::Status;
 use crate::protocol::stream::Piece;
 use crate::protocol::time::{Moment, earliest};
@@ -142,6 +143,30 @@ impl Slot {
             State::Idle => None,
             State::Serving(hit) => Some((hit.key, false)),
             State::Ending(hit, ..) => Some((hit.key, true)),
+        }
+    }
+
+    /// What it does, for whoever asks. Which process does it only the loop knows.
+    pub fn state(&self, now: Moment, probe: Probe) -> pool::State {
+        match &self.state {
+            State::Idle => pool::State {
+                nonce: probe.nonce,
+                slot: probe.slot,
+                path: probe.path,
+                hit: HitKey::default(),
+                state: WorkState::Idle,
+                seq: 0,
+                elapsed_ms: 0,
+                pid: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+                progress: None,
+            },
+            State::Serving(hit) => hit.state(now, probe),
+            State::Ending(hit, ..) => pool::State {
+                state: WorkState::Ending,
+                ..hit.state(now, probe)
+            },
         }
     }
 

@@ -75,6 +75,11 @@ impl Residents {
         Some(why)
     }
 
+    /// Process id of the Hit's own.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.resident.as_ref().map(|resident| resident.pid())
+    }
+
     /// The Hit is over.
     pub(super) fn retire(&mut self, now: Moment) {
         if let Some(resident) = &mut self.resident {

@@ -20,6 +20,7 @@ use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId, Term};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
 use crate::protocol::message::{Holder, Progress, WorkState};
+use crate::protocol::pool::Probe;
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
 
@@ -212,12 +213,23 @@ impl SlotLoop {
                 continue;
             };
             match Message::decode(&frames.header, frames.body) {
+                Ok(Message::Probe(probe)) => self.on_probe(probe)?,
                 Ok(message) => self.machine.on_message(clock::now(), message, &mut self.actions),
                 Err(error) => warn!(slot = %self.id(), %error, "dropped what is no message"),
             }
             self.perform()?;
         }
         Ok(())
+    }
+
+    /// Somebody asks what the slot does.
+    fn on_probe(&mut self, probe: Probe) -> Result<(), NetError> {
+        self.look_at = Moment::ZERO;
+        self.look_at_handler();
+        let mut state = self.machine.state(clock::now(), probe);
+        let process = self.running.as_ref().and_then(Running::pid);
+        state.pid = process.or_else(|| self.residents.pid()).unwrap_or(0);
+        self.send(&Message::State(state))
     }
 
     /// Does what the machine asks; that may make it ask for more.

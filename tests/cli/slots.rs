@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Ended, Host};
+use crate::cluster::{Ended, Host, eventually};
 
 /// Thread ids and request numbers, as `whoami` tells them.
 fn threads(ended: &Ended) -> Vec<(u64, u64)> {
@@ -85,5 +85,50 @@ fn pools_are_apart() {
     host.wait_for_slots(2);
     host.client(&["--pool", "one", "x"]).run().code(0).wrote("World\n");
     host.client(&["--pool", "two", "x"]).run().code(0).wrote("x\n");
+    host.stop();
+}
+
+#[test]
+fn a_slot_tells_what_it_does() {
+    let script =
+        "echo progress 3 4 'almost there' >&3; echo $$ > $ROOM/started; until [ -e $ROOM/go ]; do sleep 0.01; done";
+    let host = Host::with_script(2, &[], script);
+    let client = host.client(&["abc"]).start();
+    host.wait_for_file("started");
+    let told = |target: &str| {
+        let text = host.zhit(&["ping", target, "--format", "json"]).run().code(0).text();
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines
+            .filter(|object: &serde_json::Value| object["kind"] == "slot")
+            .collect::<Vec<_>>()
+    };
+    let runs = eventually("a slot with its progress", || {
+        let both = told("alpha/w1");
+        assert_eq!(both.len(), 2, "{both:?}");
+        let runs: Vec<_> = both.into_iter().filter(|slot| slot["state"] == "runs").collect();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        (!runs[0]["done"].is_null()).then_some(runs)
+    });
+    let pid = std::fs::read_to_string(host.room().join("started")).expect("its pid");
+    assert_eq!(runs[0]["pid"].to_string(), pid.trim());
+    assert_eq!(
+        (&runs[0]["seq"], &runs[0]["done"], &runs[0]["total"]),
+        (&1.into(), &3.into(), &4.into())
+    );
+    assert_eq!(runs[0]["note"], "almost there");
+    let name = runs[0]["slot"].as_str().expect("its name");
+    assert_eq!(told(name)[0]["hit"], runs[0]["hit"], "one slot alone");
+
+    host.zhit(&["ping", "alpha/w1/3"])
+        .run()
+        .code(3)
+        .says("alpha/w1 has no slot 3: it has 2 slots");
+    host.zhit(&["ping", "alpha/w7"])
+        .run()
+        .code(3)
+        .says("no worker w7; there are: w1");
+    host.zhit(&["ping", "beta/w1"]).run().code(2).says("another host");
+    host.make_file("go");
+    client.wait().code(0);
     host.stop();
 }

@@ -70,6 +70,8 @@ class Vectors(unittest.TestCase):
         for name, frames, fields in vectors():
             if name.startswith("INVALID"):
                 continue
+            if name.split(".")[0] not in zhit._NUMBERS:
+                continue  # what a client or worker may do without: probes, broadcasts, the mesh (3.6)
             with self.subTest(name):
                 message = zhit.decode(frames)
                 self.compare(message, fields)

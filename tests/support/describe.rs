@@ -1,5 +1,8 @@
 //! A message's fields as `key = value` lines, under the names that `docs/protocol.md` gives them.
 
+#[path = "describe_pool.rs"]
+mod pool;
+
 use std::fmt::{Display, Write};
 
 use zhit::protocol::frame::{Frames, Head};
@@ -293,6 +296,6 @@ fn describe_life<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Lines {
             .add("started", m.started)
             .add("answered", m.answered)
             .text("note", &m.note),
-        other => unreachable!("{other:?}"),
+        other => pool::describe(other, lines),
     }
 }

@@ -1,5 +1,8 @@
 //! At least one message of every kind, with the values at the edges, for the tests of the wire format.
 
+#[path = "samples_pool.rs"]
+mod pool;
+
 use bytes::Bytes;
 use zhit::protocol::limits::{
     CHUNK_BYTES_MAX, ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, HINTS_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX, NOTE_BYTES_MAX,
@@ -84,6 +87,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         endings(),
         election(),
         probes(),
+        pool::all(),
     ]
     .into_iter()
     .flatten()
@@ -698,4 +702,7 @@ pub(crate) fn large_samples() -> Vec<Sample> {
             data(Direction::ToClient, whole(1, vec![b'c'; CHUNK_BYTES_MAX])),
         ),
     ]
+    .into_iter()
+    .chain(pool::large())
+    .collect()
 }

@@ -43,7 +43,19 @@ const fn shape(command: Command) -> Shape {
         | Command::Disconnect
         | Command::Ballot
         | Command::Ping
-        | Command::Pong => none,
+        | Command::Pong
+        | Command::Probe
+        | Command::State
+        | Command::Roll
+        | Command::Roster
+        | Command::Ask
+        | Command::Receipt
+        | Command::Running
+        | Command::Answer
+        | Command::Thanks
+        | Command::Check
+        | Command::Condition
+        | Command::Gone => none,
         Command::Yield => Shape {
             flags: FLAG_TAKEOVER,
             ..none
@@ -131,40 +143,67 @@ fn bits<const N: usize>(flags: [(bool, u8); N]) -> u8 {
 }
 
 impl Message {
+    /// What it is about.
+    pub const fn command(&self) -> Command {
+        match self {
+            Self::Register(_) => Command::Register,
+            Self::Registered(_) => Command::Registered,
+            Self::Heartbeat(_) => Command::Heartbeat,
+            Self::Goodbye(_) => Command::Goodbye,
+            Self::Farewell => Command::Farewell,
+            Self::Disconnect(_) => Command::Disconnect,
+            Self::Yield(_) => Command::Yield,
+            Self::Open(_) => Command::Open,
+            Self::Full(_) => Command::Full,
+            Self::Queued(_) => Command::Queued,
+            Self::Withdraw { .. } => Command::Withdraw,
+            Self::Withdrawn { .. } => Command::Withdrawn,
+            Self::Held(_) => Command::Held,
+            Self::Lease(_) => Command::Lease,
+            Self::Declined(_) => Command::Declined,
+            Self::Released { .. } => Command::Released,
+            Self::Opened(_) => Command::Opened,
+            Self::Attach { .. } => Command::Attach,
+            Self::Occupied { .. } => Command::Occupied,
+            Self::Data(_) => Command::Data,
+            Self::Ack(_) => Command::Ack,
+            Self::KeepAlive { .. } => Command::KeepAlive,
+            Self::Working(_) => Command::Working,
+            Self::Close(_) => Command::Close,
+            Self::Closed(_) => Command::Closed,
+            Self::Ballot(_) => Command::Ballot,
+            Self::Vote(_) => Command::Vote,
+            Self::Ping { .. } => Command::Ping,
+            Self::Pong(_) => Command::Pong,
+            Self::Probe(_) => Command::Probe,
+            Self::State(_) => Command::State,
+            Self::Roll(_) => Command::Roll,
+            Self::Roster(_) => Command::Roster,
+            Self::Ask(_) => Command::Ask,
+            Self::Receipt(_) => Command::Receipt,
+            Self::Running(_) => Command::Running,
+            Self::Answer(_) => Command::Answer,
+            Self::Thanks(_) => Command::Thanks,
+            Self::Check(_) => Command::Check,
+            Self::Condition(_) => Command::Condition,
+            Self::Gone(_) => Command::Gone,
+        }
+    }
+
     /// The fixed part that this message starts with.
     pub fn head(&self) -> Head {
         let (none, no_attach, no_attempt) = (HitKey::default(), Attach::default(), Attempt::default());
-        let (command, flags, hit, attach, attempt) = match self {
+        let (flags, hit, attach, attempt) = match self {
             Self::Register(m) => {
                 let flags = bits([
                     (m.journal, FLAG_JOURNAL),
                     (m.votes, FLAG_VOTES),
                     (m.draining, FLAG_DRAINING),
                 ]);
-                (
-                    Command::Register,
-                    flags,
-                    m.hit.unwrap_or_default(),
-                    no_attach,
-                    no_attempt,
-                )
+                (flags, m.hit.unwrap_or_default(), no_attach, no_attempt)
             }
-            Self::Registered(_) => (Command::Registered, 0, none, no_attach, no_attempt),
-            Self::Heartbeat(_) => (Command::Heartbeat, 0, none, no_attach, no_attempt),
-            Self::Goodbye(_) => (Command::Goodbye, 0, none, no_attach, no_attempt),
-            Self::Farewell => (Command::Farewell, 0, none, no_attach, no_attempt),
-            Self::Disconnect(_) => (Command::Disconnect, 0, none, no_attach, no_attempt),
-            Self::Yield(m) => (
-                Command::Yield,
-                bits([(m.takeover, FLAG_TAKEOVER)]),
-                none,
-                no_attach,
-                no_attempt,
-            ),
-            Self::Ballot(_) => (Command::Ballot, 0, none, no_attach, no_attempt),
-            Self::Vote(m) => (Command::Vote, bits([(m.hung, FLAG_HUNG)]), none, no_attach, no_attempt),
-            Self::Ping { .. } => (Command::Ping, 0, none, no_attach, no_attempt),
-            Self::Pong(_) => (Command::Pong, 0, none, no_attach, no_attempt),
+            Self::Yield(m) => (bits([(m.takeover, FLAG_TAKEOVER)]), none, no_attach, no_attempt),
+            Self::Vote(m) => (bits([(m.hung, FLAG_HUNG)]), none, no_attach, no_attempt),
             Self::Open(m) => {
                 let flags = bits([
                     (m.queue, FLAG_QUEUE),
@@ -172,7 +211,7 @@ impl Message {
                     (m.resume, FLAG_RESUME),
                     (m.holder.is_some(), FLAG_HOLD),
                 ]);
-                (Command::Open, flags, m.hit, m.attach, m.attempt)
+                (flags, m.hit, m.attach, m.attempt)
             }
             Self::Lease(m) => {
                 let flags = bits([
@@ -180,44 +219,38 @@ impl Message {
                     (m.resume, FLAG_RESUME),
                     (m.holder.is_some(), FLAG_HOLD),
                 ]);
-                (Command::Lease, flags, m.hit, m.attach, m.attempt)
+                (flags, m.hit, m.attach, m.attempt)
             }
-            Self::Opened(m) => (
-                Command::Opened,
-                bits([(m.left.stopped, FLAG_STOPPED)]),
-                m.hit,
-                m.attach,
-                m.attempt,
-            ),
-            Self::Full(m) => (Command::Full, 0, m.hit, no_attach, m.attempt),
-            Self::Queued(m) => (Command::Queued, 0, m.hit, no_attach, m.attempt),
-            Self::Withdraw { hit, attempt } => (Command::Withdraw, 0, *hit, no_attach, *attempt),
-            Self::Withdrawn { hit, attempt } => (Command::Withdrawn, 0, *hit, no_attach, *attempt),
-            Self::Held(m) => (Command::Held, 0, m.hit, no_attach, m.attempt),
-            Self::Declined(m) => (Command::Declined, 0, m.hit, no_attach, m.attempt),
-            Self::Released { hit } => (Command::Released, 0, *hit, no_attach, no_attempt),
-            Self::Attach { hit, attach, .. } => (Command::Attach, 0, *hit, *attach, no_attempt),
-            Self::Occupied { hit, attach, .. } => (Command::Occupied, 0, *hit, *attach, no_attempt),
-            Self::KeepAlive { hit, attach, .. } => (Command::KeepAlive, 0, *hit, *attach, no_attempt),
+            Self::Opened(m) => (bits([(m.left.stopped, FLAG_STOPPED)]), m.hit, m.attach, m.attempt),
+            Self::Full(m) => (0, m.hit, no_attach, m.attempt),
+            Self::Queued(m) => (0, m.hit, no_attach, m.attempt),
+            Self::Withdraw { hit, attempt } | Self::Withdrawn { hit, attempt } => (0, *hit, no_attach, *attempt),
+            Self::Held(m) => (0, m.hit, no_attach, m.attempt),
+            Self::Declined(m) => (0, m.hit, no_attach, m.attempt),
+            Self::Released { hit } => (0, *hit, no_attach, no_attempt),
+            Self::Attach { hit, attach, .. }
+            | Self::Occupied { hit, attach, .. }
+            | Self::KeepAlive { hit, attach, .. } => (0, *hit, *attach, no_attempt),
             Self::Data(Data {
                 hit, attach, direction, ..
-            }) => (Command::Data, to_slot(*direction), *hit, *attach, no_attempt),
+            }) => (to_slot(*direction), *hit, *attach, no_attempt),
             Self::Ack(m) => {
                 let flags = to_slot(m.direction) | bits([(m.gap, FLAG_GAP)]);
-                (Command::Ack, flags, m.hit, m.attach, no_attempt)
+                (flags, m.hit, m.attach, no_attempt)
             }
             Self::Working(m) => (
-                Command::Working,
                 bits([(m.progress.is_some(), FLAG_PROGRESS)]),
                 m.hit,
                 m.attach,
                 no_attempt,
             ),
-            Self::Close(m) => (Command::Close, 0, m.hit, m.attach, no_attempt),
-            Self::Closed(m) => (Command::Closed, 0, m.hit, m.attach, no_attempt),
+            Self::Close(m) => (0, m.hit, m.attach, no_attempt),
+            Self::Closed(m) => (0, m.hit, m.attach, no_attempt),
+            // The others use nothing of it.
+            _ => (0, none, no_attach, no_attempt),
         };
         Head {
-            command,
+            command: self.command(),
             flags,
             hit,
             attach,
