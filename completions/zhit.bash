@@ -16,6 +16,9 @@ _zhit() {
             ",$1")
                 cmd="zhit"
                 ;;
+            zhit,broadcast)
+                cmd="zhit__subcmd__broadcast"
+                ;;
             zhit,broker)
                 cmd="zhit__subcmd__broker"
                 ;;
@@ -30,6 +33,9 @@ _zhit() {
                 ;;
             zhit,worker)
                 cmd="zhit__subcmd__worker"
+                ;;
+            zhit__subcmd__help,broadcast)
+                cmd="zhit__subcmd__help__subcmd__broadcast"
                 ;;
             zhit__subcmd__help,broker)
                 cmd="zhit__subcmd__help__subcmd__broker"
@@ -53,7 +59,7 @@ _zhit() {
 
     case "${cmd}" in
         zhit)
-            opts="-h -V --host --cluster --layout --help --version broker worker client ping help"
+            opts="-h -V --host --cluster --layout --help --version broker worker client broadcast ping help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -68,6 +74,76 @@ _zhit() {
                     return 0
                     ;;
                 --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        zhit__subcmd__broadcast)
+            opts="-S -h -V --host --cluster --layout --pool --all --to --batch --stop-after --allow-none --timeout --fold --format --progress --joblog --interval --liveness --patience --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --joblog)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --liveness)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -207,8 +283,22 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__help)
-            opts="broker worker client ping help"
+            opts="broker worker client broadcast ping help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        zhit__subcmd__help__subcmd__broadcast)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -337,7 +427,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__worker)
-            opts="-h -V --host --cluster --layout --pool --slots --grace --builtin --framing --warm --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --layout --pool --slots --grace --builtin --framing --warm --on-broadcast --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -376,6 +466,10 @@ _zhit() {
                     return 0
                     ;;
                 --warm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-broadcast)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -31,7 +31,8 @@ complete -c zhit -n "__fish_zhit_needs_command" -s h -l help -d 'Print help (see
 complete -c zhit -n "__fish_zhit_needs_command" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "broker" -d 'Route between the clients and workers of this host'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "worker" -d 'Serve requests with a program or a builtin'
-complete -c zhit -n "__fish_zhit_needs_command" -f -a "client" -d 'Which Hit a client uses'
+complete -c zhit -n "__fish_zhit_needs_command" -f -a "client" -d 'Ask: one Hit, its replies on stdout in order'
+complete -c zhit -n "__fish_zhit_needs_command" -f -a "broadcast" -d 'Ask every worker of a pool, and know when the last living one has answered'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "ping" -d 'Show who is there: broker, workers, slots, round-trip times'
 complete -c zhit -n "__fish_zhit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l host -d 'Name of this host [default: the hostname]' -r
@@ -63,6 +64,7 @@ complete -c zhit -n "__fish_zhit_using_subcommand worker" -l framing -d 'Run CMD
 netstring\t'LENGTH:BYTES, each'
 u32\t'four bytes of length, the highest first, then the bytes'"
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l warm -d 'Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l on-broadcast -d 'Text for /bin/sh -c that answers each broadcast, on a thread that is no slot [default: the builtin stats]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
@@ -101,6 +103,30 @@ complete -c zhit -n "__fish_zhit_using_subcommand client" -l hold -d 'Hold a Hit
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l open -d 'Open a Hit for other commands and print its KEY; it waits for them, for its --ttl'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -s V -l version -d 'Print version'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l host -d 'Name of this host [default: the hostname]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l pool -d 'Pool to ask [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l to -d 'Only these: names as \'alpha/*\' or \'alpha/w[1-8,12],beta\', or @TAG for those that have this tag in the layout; may be repeated' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l batch -d 'Ask so many at a time, as 4 or 25%: the next when one is settled' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l stop-after -d 'When so many have not done well, skip the rest' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l timeout -d 'End it after this long, whoever is outstanding' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l format -d 'How replies are told' -r -f -a "text\t'each line of a reply behind its member\'s name'
+json\t'one object at the end'
+jsonl\t'an object for each member, as it is settled'"
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l progress -d 'Draw a progress bar on stderr; auto: on a terminal, for what takes long' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l joblog -d 'Write a job log with GNU parallel\'s columns' -r -F
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l all -d 'Ask every pool'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l allow-none -d 'Be content if nobody is there to be asked'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s S -d 'Exit with the largest code of a handler'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l fold -d 'Tell identical replies once, at the end, under the names of those who gave them'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
@@ -113,8 +139,9 @@ json\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l vote -d 'Ask the members instead: how would they vote on their broker? Nobody is harmed'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s V -l version -d 'Print version'
-complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "broker" -d 'Route between the clients and workers of this host'
-complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "worker" -d 'Serve requests with a program or a builtin'
-complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "client" -d 'Ask: one Hit, its replies on stdout in order'
-complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "ping" -d 'Show who is there: broker, workers, slots, round-trip times'
-complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client ping help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "broker" -d 'Route between the clients and workers of this host'
+complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "worker" -d 'Serve requests with a program or a builtin'
+complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "client" -d 'Ask: one Hit, its replies on stdout in order'
+complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "broadcast" -d 'Ask every worker of a pool, and know when the last living one has answered'
+complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "ping" -d 'Show who is there: broker, workers, slots, round-trip times'
+complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -15,11 +15,12 @@ use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_CONTROL, HANDLER_ENVIRONMENT, examples};
-use values::{Span, choice, interval, name, span, span_or_zero, ttl};
+use values::{Span, batch, choice, interval, name, span, span_or_zero, ttl};
 
 use crate::builtin::Builtin;
 use crate::options::{
-    BrokerOptions, ClientOptions, Format, Framing, HitName, PingOptions, Progress, SLOTS_MAX, Target, WorkerOptions,
+    Batch, BroadcastOptions, BrokerOptions, ClientOptions, Format, Framing, HitName, PingOptions, Progress,
+    ReportFormat, SLOTS_MAX, Target, WorkerOptions,
 };
 use crate::protocol::limits;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Worker(WorkerOptions),
     /// Ask.
     Client(ClientOptions),
+    /// Ask everybody.
+    Broadcast(BroadcastOptions),
     /// See who is there.
     Ping(PingOptions),
 }
@@ -119,6 +122,13 @@ enum Role {
     /// only: exact bytes for stdin, one newline at the end of each for arguments and --lines.
     #[command(after_help = texts::after_help("client"))]
     Client(ClientArgs),
+    /// Ask every worker of a pool, and know when the last living one has answered
+    ///
+    /// Each worker runs the request once, on a thread that is no slot, with its --on-broadcast CMD (or says its statistics).
+    /// It ends as soon as everybody has answered or is known not to: who hangs, has died or has left is named, with the
+    /// evidence, and the books balance in the last line. Nobody waits for a time-out that is not needed.
+    #[command(after_help = texts::after_help("broadcast"))]
+    Broadcast(BroadcastArgs),
     /// Show who is there: broker, workers, slots, round-trip times
     #[command(after_help = texts::after_help("ping"))]
     Ping(PingArgs),
@@ -181,6 +191,9 @@ struct WorkerArgs {
     /// Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=limits::WARM_MAX.into()), requires = "framing")]
     warm: u32,
+    /// Text for /bin/sh -c that answers each broadcast, on a thread that is no slot [default: the builtin stats]
+    #[arg(long, value_name = "CMD", value_parser = values::shell_text())]
+    on_broadcast: Option<OsString>,
     #[command(flatten)]
     timing: TimingArgs,
     /// Program and arguments to run for each request
@@ -232,7 +245,7 @@ struct ClientArgs {
     timing: TimingArgs,
 }
 
-/// Which Hit a client uses.
+// Which Hit a client uses. (No doc comment: clap would take it as the command's own.)
 #[derive(Debug, Args)]
 struct TenureArgs {
     #[arg(help = "Hold a Hit while the command REQUEST… runs: each zhit client in it uses that Hit, by $ZHIT_HIT")]
@@ -247,6 +260,58 @@ struct TenureArgs {
     /// End this Hit
     #[arg(long, value_name = "KEY", help_heading = "Hits of several commands", conflicts_with_all = ["requests", "lines", "local"])]
     close: Option<HitName>,
+}
+
+#[derive(Debug, Args)]
+struct BroadcastArgs {
+    /// What everybody is asked; without it, all of stdin
+    #[arg(value_name = "REQUEST")]
+    request: Option<OsString>,
+    /// Pool to ask [default: the layout's, or "default"]
+    #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "all")]
+    pool: Option<String>,
+    /// Ask every pool
+    #[arg(long)]
+    all: bool,
+    /// Only these: names as 'alpha/*' or 'alpha/w[1-8,12],beta', or @TAG for those that have this tag in the layout; may be repeated
+    #[arg(long, value_name = "WHOM")]
+    to: Vec<String>,
+    /// Ask so many at a time, as 4 or 25%: the next when one is settled
+    #[arg(long, value_name = "BATCH", value_parser = batch)]
+    batch: Option<Batch>,
+    /// When so many have not done well, skip the rest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    stop_after: Option<u32>,
+    #[command(flatten)]
+    ending: EndingArgs,
+    /// End it after this long, whoever is outstanding
+    #[arg(long, value_name = "D", value_parser = span)]
+    timeout: Option<Span>,
+    /// Tell identical replies once, at the end, under the names of those who gave them
+    #[arg(long)]
+    fold: bool,
+    /// How replies are told
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = report_format())]
+    format: ReportFormat,
+    /// Draw a progress bar on stderr; auto: on a terminal, for what takes long
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = progress())]
+    progress: Progress,
+    /// Write a job log with GNU parallel's columns
+    #[arg(long, value_name = "FILE")]
+    joblog: Option<PathBuf>,
+    #[command(flatten)]
+    timing: TimingArgs,
+}
+
+// When a broadcast counts as done well. (No doc comment: as above.)
+#[derive(Debug, Args)]
+struct EndingArgs {
+    /// Be content if nobody is there to be asked
+    #[arg(long)]
+    allow_none: bool,
+    /// Exit with the largest code of a handler
+    #[arg(short = 'S')]
+    largest: bool,
 }
 
 #[derive(Debug, Args)]
@@ -280,6 +345,10 @@ fn builtin() -> impl TypedValueParser<Value = Builtin> {
 
 fn format() -> impl TypedValueParser<Value = Format> {
     choice(&Format::ALL, |one| (one.name(), ""))
+}
+
+fn report_format() -> impl TypedValueParser<Value = ReportFormat> {
+    choice(&ReportFormat::ALL, |one| (one.name(), one.help()))
 }
 
 fn framing() -> impl TypedValueParser<Value = Framing> {

@@ -2,12 +2,13 @@
 //!
 //! The rooms; imports point from the roles down, never up and never from role to role:
 //!
-//! - roles: [`broker`], [`worker`], [`client`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
+//! - roles: [`broker`], [`worker`], [`client`], [`broadcast`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
 //! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`signals`], [`notify`]
 //! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock, [`term`] to the terminal
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
 //! - [`cli`] alone knows the command line
 
+pub mod broadcast;
 pub mod broker;
 pub mod builtin;
 pub mod bytecount;

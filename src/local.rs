@@ -81,6 +81,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     };
     let worker_options = WorkerOptions {
         timeout_max: None,
+        on_broadcast: None,
         place: options.place.clone(),
         timing: options.timing,
         pool: options.pool.clone(),

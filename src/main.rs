@@ -38,6 +38,9 @@ fn run() -> Exit {
             roles::prepare_client(&options);
             run_role("client", Hangup::End, move |stop| roles::client(options, &stop))
         }
+        Command::Broadcast(options) => {
+            run_role("broadcast", Hangup::End, move |stop| roles::broadcast(&options, &stop))
+        }
         Command::Ping(options) => run_role("ping", Hangup::End, move |stop| roles::ping(&options, &stop)),
     };
     match ended {

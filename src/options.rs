@@ -3,12 +3,17 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::builtin::Builtin;
 use crate::protocol::ids::{BadHitKey, is_name};
 use crate::protocol::{HitKey, Term, WorkerId, limits};
+
+pub mod target;
+
+pub use target::Targets;
 
 /// Most slots of one worker: each is a thread with sockets of its own.
 pub const SLOTS_MAX: u32 = 1024;
@@ -135,6 +140,9 @@ impl Framing {
     }
 }
 
+/// In the handler of a broadcast, the broadcast's id.
+pub const BROADCAST_VARIABLE: &str = "ZHIT_BROADCAST";
+
 /// What serves a Hit's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handler {
@@ -232,6 +240,8 @@ pub struct WorkerOptions {
     pub handler: Handler,
     /// Deadline of each request, also of those whose client names none or a later one.
     pub timeout_max: Option<Duration>,
+    /// A text for `/bin/sh -c` that answers broadcasts; `None`: the builtin `stats`.
+    pub on_broadcast: Option<OsString>,
     /// Starts a broker when the host has none, and votes on one that hangs.
     pub elects: bool,
 }
@@ -328,6 +338,95 @@ pub struct ClientOptions {
     pub format: Format,
     /// Whether a progress bar is drawn.
     pub progress: Progress,
+}
+
+/// How many are asked at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// So many.
+    Members(u32),
+    /// So many of a hundred.
+    Percent(u32),
+}
+
+impl Batch {
+    /// How many of so many those are; at least one.
+    pub fn of(self, expected: usize) -> usize {
+        match self {
+            Self::Members(count) => count as usize,
+            Self::Percent(percent) => (expected * percent as usize).div_ceil(100).max(1),
+        }
+    }
+}
+
+/// How a broadcast is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object at the end.
+    Json,
+    /// One JSON object for each member, as it is settled.
+    Jsonl,
+}
+
+impl ReportFormat {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Text, Self::Json, Self::Jsonl];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+        }
+    }
+
+    /// What it is, in a few words.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Text => "each line of a reply behind its member's name",
+            Self::Json => "one object at the end",
+            Self::Jsonl => "an object for each member, as it is settled",
+        }
+    }
+}
+
+/// `zhit broadcast`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BroadcastOptions {
+    /// Where it starts.
+    pub place: Place,
+    /// When silence means something.
+    pub timing: Timing,
+    /// The request; `None`: all of stdin.
+    pub request: Option<Vec<u8>>,
+    /// Whom.
+    pub targets: Targets,
+    /// Hosts of the layout that it does not reach.
+    pub not_asked: Vec<String>,
+    /// How many at a time.
+    pub batch: Option<Batch>,
+    /// After so many that did not do well the rest is skipped.
+    pub stop_after: Option<u32>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// Most bytes of a reply.
+    pub reply_max: u32,
+    /// That nobody is there to be asked is well.
+    pub allow_none: bool,
+    /// Ends with the largest code of a handler.
+    pub largest_code: bool,
+    /// Identical replies are told once.
+    pub fold: bool,
+    /// How it is told.
+    pub format: ReportFormat,
+    /// The bar.
+    pub progress: Progress,
+    /// Where GNU parallel's job log goes.
+    pub joblog: Option<PathBuf>,
 }
 
 /// Whom a ping is about, in more detail than its host: `HOST/wN` or `HOST/wN/SLOT`.

@@ -8,12 +8,13 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::broadcast::{self, BroadcastError};
 use crate::broker;
 use crate::client::{self, ClientError};
 use crate::exit::Exit;
 use crate::local;
 use crate::net::{self, Context};
-use crate::options::{BrokerOptions, ClientOptions, Office, PingOptions, Place, WorkerOptions};
+use crate::options::{BroadcastOptions, BrokerOptions, ClientOptions, Office, PingOptions, Place, WorkerOptions};
 use crate::ping::{self, PingError};
 use crate::runtime::{self, HostLog, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
@@ -68,6 +69,15 @@ fn ask(options: ClientOptions, stop: &Stop) -> Result<Exit, Failure> {
     Ok(client::run(options, &context, &place, stop)?)
 }
 
+/// `zhit broadcast`.
+pub fn broadcast(options: &BroadcastOptions, stop: &Stop) -> Exit {
+    let ended = open(&options.place).map_err(Failure::from).and_then(|dir| {
+        let context = Context::small()?;
+        Ok(broadcast::run(options, &context, &dir, stop)?)
+    });
+    exit("broadcast", ended)
+}
+
 /// `zhit ping`.
 pub fn ping(options: &PingOptions, stop: &Stop) -> Exit {
     let ended = open(&options.place).map_err(Failure::from).and_then(|dir| {
@@ -111,6 +121,8 @@ pub enum Failure {
     Client(#[from] ClientError),
     #[error(transparent)]
     Ping(#[from] PingError),
+    #[error(transparent)]
+    Broadcast(#[from] BroadcastError),
     #[error(transparent)]
     Local(#[from] local::LocalError),
 }

@@ -49,6 +49,7 @@ impl Machine {
     /// Takes over what the journals of all members say, at the very start; `complete`: there is no member without one.
     pub fn inherit(&mut self, now: Moment, journals: &[WorkerJournal], complete: bool, out: &mut Vec<Action>) {
         self.inheritance.complete = complete;
+        self.inherit_fates(now, journals);
         for journal in journals {
             self.remember(now, journal);
             if !journal.alive {

@@ -16,6 +16,7 @@ use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::time::Moment;
 
 use super::answers::ended;
+use super::broadcasts::Fates;
 use super::inheritance::Inheritance;
 use super::leases::Leases;
 use super::registry::Registry;
@@ -74,6 +75,7 @@ pub struct Machine {
     pub(super) inheritance: Inheritance,
     /// OPENs of Hits that may be served already, while slots may not have registered yet.
     pub(super) early: BTreeMap<HitKey, Wish>,
+    pub(super) fates: Fates,
     pub(super) leaving: bool,
     pub(super) beat: u64,
     tick_at: Moment,
@@ -92,6 +94,7 @@ impl Machine {
             memory: Memory::default(),
             inheritance: Inheritance::default(),
             early: BTreeMap::new(),
+            fates: Fates::default(),
             leaving: false,
             beat: 0,
             tick_at: now + config.interval,
@@ -189,6 +192,11 @@ impl Machine {
             Message::Ping { nonce } => out.push(Action::Send(from, self.pong(now, nonce))),
             Message::Probe(probe) => self.on_probe(from, &probe, out),
             Message::State(state) => self.on_state(from, state, out),
+            Message::Roll(roll) => self.on_roll(from, &roll, out),
+            Message::Ask(ask) => self.on_ask(from, &ask, out),
+            Message::Thanks(thanks) => self.on_thanks(&thanks, out),
+            Message::Check(check) => self.on_check(now, from, &check, out),
+            Message::Receipt(_) | Message::Running(_) | Message::Answer(_) => self.on_reply(from, message, out),
             // Nothing else is said to a broker.
             _ => out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected))),
         }

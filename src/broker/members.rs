@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::election::journal::WorkerJournal;
-use crate::protocol::ids::{Attach, HitKey, Incarnation, Peer, WorkerId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Member, Peer, WorkerId};
 use crate::protocol::limits::REGISTERED_MAX;
 use crate::protocol::message::{ClosedReason, Disconnect, Goodbye, Heartbeat, Message, Register, Registered};
+use crate::protocol::pool::Fate;
 use crate::protocol::time::Moment;
 
 use super::answers::ended;
@@ -143,6 +144,20 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         out.push(Action::Unwatch(id));
+        if let Some(incarnation) = self.incarnation_of(id) {
+            let fate = match reason {
+                ClosedReason::WorkerLeft => Fate::Left,
+                _ => Fate::Died,
+            };
+            self.fates.note(
+                now,
+                Member {
+                    worker: id,
+                    incarnation,
+                },
+                fate,
+            );
+        }
         if let Some(journal) = journal {
             self.remember(now, journal);
         }

@@ -1,6 +1,7 @@
 //! The broker: routes on one host, and leases its slots.
 
 mod answers;
+mod broadcasts;
 mod eyes;
 mod health;
 mod inheritance;

@@ -8,10 +8,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::values::Span;
-use super::{BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, TimingArgs, WorkerArgs};
+use super::{BroadcastArgs, BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, TimingArgs, WorkerArgs};
 use crate::layout::{self, Choice, Layout};
+use crate::options::target::{Glob, Targets};
 use crate::options::{
-    BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place, Takeover, Tenure, Timing, WorkerOptions,
+    BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place,
+    Takeover, Tenure, Timing, WorkerOptions,
 };
 use crate::protocol::Term;
 use crate::protocol::ids::is_name;
@@ -41,6 +43,7 @@ pub(super) fn parse_from(
         Role::Broker(args) => broker(place, &args, &layout).map(Command::Broker),
         Role::Worker(args) => worker(place, args, ends_in_dashes, &layout).map(Command::Worker),
         Role::Client(args) => client(place, args, stdin_is_terminal, &layout).map(Command::Client),
+        Role::Broadcast(args) => broadcast(place, args, stdin_is_terminal, &layout).map(Command::Broadcast),
         Role::Ping(args) => ping(place, &args).map(Command::Ping),
     }
 }
@@ -155,6 +158,7 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout)
             .unwrap_or(limits::GRACE),
         handler,
         timeout_max: pool.and_then(|pool| pool.limits.timeout),
+        on_broadcast: args.on_broadcast,
         elects: true,
     })
 }
@@ -236,6 +240,92 @@ fn client(
         ttl,
         format: args.format,
         progress: args.progress,
+    })
+}
+
+/// Whom a broadcast is for. A name that the layout does not have is an error.
+fn targets(pool: Option<String>, to: &[String], here: &str, layout: &Layout) -> Result<Targets, clap::Error> {
+    let refuse = |text: String| usage("broadcast", ErrorKind::ValueValidation, text);
+    let known = |names: Vec<&str>| names.join(", ");
+    if let Some(pool) = pool
+        .as_ref()
+        .filter(|pool| !layout.pools.is_empty() && !layout.pools.contains_key(*pool))
+    {
+        let all = known(layout.pools.keys().map(String::as_str).collect());
+        return Err(refuse(format!("the layout has no pool {pool}; there are: {all}")));
+    }
+    let mut targets = Targets {
+        pool,
+        ..Targets::default()
+    };
+    for one in to {
+        let Some(tag) = one.strip_prefix('@') else {
+            let globs = Glob::list(one).map_err(refuse)?;
+            let unknown = |host: &String| host != here && !layout.hosts.contains_key(host);
+            if let Some(host) = globs.iter().filter_map(Glob::host).find(unknown) {
+                let mut all: Vec<&str> = layout.hosts.keys().map(String::as_str).collect();
+                if !all.contains(&here) {
+                    all.insert(0, here);
+                }
+                return Err(refuse(format!("there is no host {host}; there are: {}", known(all))));
+            }
+            targets.globs.extend(globs);
+            continue;
+        };
+        let has = |tags: &[String]| tags.iter().any(|one| one == tag);
+        let tagged = targets.tagged.get_or_insert_default();
+        let before = (tagged.hosts.len(), tagged.pools.len());
+        let hosts = layout.hosts.iter().filter(|(_, host)| has(&host.tags));
+        tagged.hosts.extend(hosts.map(|(name, _)| name.clone()));
+        let pools = layout.pools.iter().filter(|(_, pool)| has(&pool.tags));
+        tagged.pools.extend(pools.map(|(name, _)| name.clone()));
+        if (tagged.hosts.len(), tagged.pools.len()) == before {
+            let text = format!("nothing in the layout has the tag {tag}: give tags to hosts or pools there");
+            return Err(refuse(text));
+        }
+    }
+    Ok(targets)
+}
+
+fn broadcast(
+    place: Place,
+    args: BroadcastArgs,
+    stdin_is_terminal: bool,
+    layout: &Layout,
+) -> Result<BroadcastOptions, clap::Error> {
+    if let Some(id) = std::env::var_os(BROADCAST_VARIABLE).filter(|id| !id.is_empty()) {
+        let text = format!(
+            "this is the handler of broadcast {}: one that starts another could go round for ever; refused",
+            id.to_string_lossy()
+        );
+        return Err(usage("broadcast", ErrorKind::ValueValidation, text));
+    }
+    if args.request.is_none() && stdin_is_terminal {
+        let text = "there is no REQUEST, and stdin is a terminal: name a REQUEST, or give stdin a file or a pipe";
+        return Err(usage("broadcast", ErrorKind::MissingRequiredArgument, text));
+    }
+    let pool = args
+        .pool
+        .or(layout.client.pool.clone())
+        .unwrap_or_else(|| POOL.to_owned());
+    let targets = targets((!args.all).then_some(pool), &args.to, &place.host, layout)?;
+    let others = layout.hosts.keys().filter(|host| **host != place.host);
+    Ok(BroadcastOptions {
+        timing: timing("broadcast", &args.timing, layout)?,
+        request: args.request.map(OsString::into_vec),
+        not_asked: others.filter(|host| targets.reach(host)).cloned().collect(),
+        targets,
+        place,
+        batch: args.batch,
+        stop_after: args.stop_after,
+        timeout: args.timeout.map(|timeout| timeout.0),
+        reply_max: limits::BROADCAST_BYTES_MAX as u32,
+        allow_none: args.ending.allow_none,
+        largest_code: args.ending.largest,
+        fold: args.fold,
+        format: args.format,
+        progress: args.progress,
+        joblog: args.joblog,
     })
 }
 

@@ -41,7 +41,17 @@ fn every_flag_has_help_and_every_value_a_name() {
     let mut whole = command();
     whole.build();
     let commands: Vec<_> = std::iter::once(&whole).chain(whole.get_subcommands()).collect();
-    assert_eq!(commands.len(), 1 + 5, "broker, worker, client, ping and help");
+    assert_eq!(
+        commands.len(),
+        1 + 6,
+        "broker, worker, client, broadcast, ping and help"
+    );
+    // A doc comment on a struct of flags that several commands share would take a command's own place.
+    let abouts = ["Leases", "Route", "Serve", "Ask:", "Ask every", "Show", "Print"];
+    for (part, begins) in commands.iter().zip(abouts) {
+        let about = part.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!(about.starts_with(begins), "{}: {about}", part.get_name());
+    }
     for part in commands {
         assert!(part.get_about().is_some(), "{}", part.get_name());
         for flag in part.get_arguments() {

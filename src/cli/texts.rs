@@ -72,6 +72,22 @@ const CLIENT: &[Example] = &[
     ),
 ];
 
+const BROADCAST: &[Example] = &[
+    (
+        "The statistics of every worker of the pool default",
+        "zhit broadcast stats",
+    ),
+    (
+        "Each worker reloads, four at a time; after two failures no more",
+        "zhit broadcast --pool web --batch 4 --stop-after 2 reload",
+    ),
+    (
+        "Who says something else than the others?",
+        "zhit broadcast --fold version",
+    ),
+    ("For scripts", "zhit broadcast --format jsonl stats | jq -r .reply"),
+];
+
 const PING: &[Example] = &[
     ("Who is there?", "zhit ping"),
     (
@@ -94,6 +110,7 @@ pub fn examples(command: &str) -> &'static [Example] {
         "broker" => BROKER,
         "worker" => WORKER,
         "client" => CLIENT,
+        "broadcast" => BROADCAST,
         "ping" => PING,
         _ => OVERVIEW,
     }
@@ -140,6 +157,10 @@ pub const HANDLER_ENVIRONMENT: &[(&str, &str)] = &[
     ("ZHIT_SLOT", "the slot, as w1/1"),
     ("ZHIT_HOST", "name of the host"),
     ("ZHIT_DIR", "a scratch directory that lives as long as the Hit"),
+    (
+        "ZHIT_BROADCAST",
+        "for --on-broadcast: id of the broadcast; there is no ZHIT_HIT_ID, ZHIT_SEQ or ZHIT_SLOT then, but ZHIT_WORKER, as w1",
+    ),
 ];
 
 /// What a program that serves requests may say beside its replies.

@@ -1,5 +1,6 @@
 //! How the values of flags are read: durations with units, names, choices. Each error says what would be right.
 
+use crate::options::Batch;
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
@@ -128,6 +129,22 @@ pub(super) fn choice<T: Copy + Send + Sync + 'static>(
         let named = all.iter().copied().find(|one| describe(*one).0 == text);
         named.ok_or(BadValue::NoChoice(text))
     })
+}
+
+/// How many are asked at a time: `4` or `25%`.
+pub(super) fn batch(text: &str) -> Result<Batch, String> {
+    let bad = || format!("{text:?} is no batch: write how many, as 4, or how many of a hundred, as 25%");
+    let number = |digits: &str| digits.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(bad);
+    match text.strip_suffix('%') {
+        Some(digits) => number(digits).and_then(|percent| {
+            if percent <= 100 {
+                Ok(Batch::Percent(percent))
+            } else {
+                Err(bad())
+            }
+        }),
+        None => number(text).map(Batch::Members),
+    }
 }
 
 #[cfg(test)]

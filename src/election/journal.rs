@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use files::{JournalError, Journals, Unjournalled, open_for, prune, read_all, read_of, term_word};
 pub use groups::kill_groups;
-pub use reader::{Load, read_words};
+pub use reader::{Load, read_words, tally};
 pub use writer::{Author, Entry, SlotWriter, Store, begin, leave, words_for};
 
 use crate::protocol::ids::{Attach, HitKey, Incarnation, Term, WorkerId};

@@ -120,6 +120,18 @@ pub const RETURN_PATH_BYTES_MAX: usize = 64;
 /// Most members listed in one message of a broadcast: at 79 bytes each they fit a header frame.
 pub const MEMBERS_LISTED_MAX: usize = 8192;
 
+/// Broadcasts that wait to be run by one worker, the one that runs included; what comes beyond is refused.
+pub const BROADCASTS_PENDING_MAX: usize = 256;
+
+/// Broadcasts that one worker remembers.
+pub const BROADCASTS_KEPT_MAX: usize = 4096;
+
+/// How long an answer is kept that nobody has thanked for, and how long that it ran is remembered: two ttls (rule B2).
+pub const BROADCAST_KEPT: Duration = Duration::from_secs(30);
+
+/// Members that have gone whose fate a broker remembers.
+pub const FATES_MAX: usize = 8192;
+
 /// Most bytes of a broadcast's request, and of each of its replies; what is more wants a Hit.
 pub const BROADCAST_BYTES_MAX: usize = FRAME_BYTES_MAX;
 

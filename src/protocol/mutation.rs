@@ -32,6 +32,10 @@ pub enum Rule {
     A2,
     /// A3: who stood still himself judges others at once.
     A3,
+    /// B2: what is asked again is run again.
+    B2,
+    /// B4: a member is counted again with each answer.
+    B4,
     /// E2: a term is what was stored plus one, whatever was heard or the time is.
     E2,
     /// V1: a vote that was cast stands, whatever signs of life come later.

@@ -12,12 +12,14 @@ use crate::mapped::Counters;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::notify;
 use crate::protocol::Message;
-use crate::protocol::ids::Term;
+use crate::protocol::ids::{Member, Term};
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::{Disconnect, Goodbye, Heartbeat, Register, Registered};
 use crate::protocol::time::Moment;
 
+use super::broadcasts::{self, Broadcasts};
 use super::elector::Elector;
+use super::herald::Herald;
 use super::lease::Identity;
 use super::slot::Orders;
 
@@ -53,6 +55,9 @@ pub(super) struct Control {
     orders: Arc<Orders>,
     slots: Vec<Waker>,
     counters: Arc<Counters>,
+    broadcasts: Broadcasts,
+    herald: Herald,
+    asked: Vec<broadcasts::Action>,
 }
 
 impl Control {
@@ -62,13 +67,19 @@ impl Control {
         (interval, liveness): (Duration, u32),
         (context, socket): (&Context, &std::path::Path),
         orders: Arc<Orders>,
-        slots: Vec<Waker>,
-        counters: Arc<Counters>,
-        elector: Option<Elector>,
+        (slots, counters): (Vec<Waker>, Arc<Counters>),
+        (elector, herald): (Option<Elector>, Herald),
     ) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(socket)?;
+        let member = Member {
+            worker: me.slot.worker,
+            incarnation: me.incarnation,
+        };
         Ok(Self {
+            broadcasts: Broadcasts::new(member, interval),
+            herald,
+            asked: Vec::new(),
             me,
             interval,
             liveness,
@@ -105,6 +116,7 @@ impl Control {
             }
         }
         self.send_due(clock::now())?;
+        self.broadcast()?;
         self.wait(stop, longest.min(self.interval / 4))
     }
 
@@ -124,6 +136,27 @@ impl Control {
         Ok(())
     }
 
+    /// Takes what has run, and sends what is to be said of it.
+    fn broadcast(&mut self) -> Result<(), NetError> {
+        let now = clock::now();
+        for done in self.herald.done() {
+            self.broadcasts.on_done(now, done, &mut self.asked);
+        }
+        self.broadcasts.on_tick(now, self.herald.state(), &mut self.asked);
+        for action in std::mem::take(&mut self.asked) {
+            match action {
+                broadcasts::Action::Send(message) => self.send(&message)?,
+                broadcasts::Action::Run(job) => self.herald.run(job),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no broadcast runs or waits for that.
+    pub(super) fn has_answered(&self) -> bool {
+        self.broadcasts.is_idle()
+    }
+
     fn on_message(&mut self, now: Moment, message: Message) {
         if let Some(elector) = &mut self.elector {
             // Whatever comes on this connection the broker itself has said.
@@ -138,6 +171,8 @@ impl Control {
                     *heard_at = now;
                 }
             }
+            Message::Ask(ask) => self.broadcasts.on_ask(now, ask, &mut self.asked),
+            Message::Thanks(thanks) => self.broadcasts.on_thanks(&thanks),
             Message::Farewell => self.let_go = true,
             Message::Disconnect(reason) => {
                 if reason == Disconnect::Leaving && matches!(self.link, Link::Known { .. }) {
@@ -283,7 +318,9 @@ impl Control {
 
     fn wait(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         let elector = self.elector.as_ref();
-        let due = elector.map_or(longest, |elector| elector.next_deadline().since(clock::now()));
+        let now = clock::now();
+        let due = elector.map_or(longest, |elector| elector.next_deadline().since(now));
+        let due = self.broadcasts.next_deadline().map_or(due, |at| at.since(now).min(due));
         let ends: Vec<_> = elector.into_iter().flat_map(Elector::ends).collect();
         let mut poll = Poll::new();
         let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));

@@ -1,9 +1,11 @@
 //! The worker: a control thread and its slots.
 
 mod ballots;
+pub mod broadcasts;
 mod control;
 mod elector;
 pub mod handler;
+mod herald;
 mod hit;
 pub mod lease;
 mod office;
@@ -12,5 +14,6 @@ pub mod scratch;
 mod serve;
 mod service;
 mod slot;
+mod stats;
 
 pub use serve::{WorkerError, serve};

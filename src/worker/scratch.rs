@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::protocol::ids::{HitKey, SlotId, WorkerId};
+use crate::protocol::ids::{BroadcastId, HitKey, SlotId, WorkerId};
 
 /// Where they lie below the runtime directory.
 const SCRATCH_DIR: &str = "scratch";
@@ -44,6 +44,16 @@ impl Scratch {
     /// Names one for a process that is started before its Hit; `number` tells it from others of the slot.
     pub fn ahead(runtime_dir: &Path, slot: SlotId, number: u64) -> Self {
         let name = format!("{}ahead-{number}", prefix(slot));
+        Self {
+            path: runtime_dir.join(SCRATCH_DIR).join(name),
+            made: false,
+        }
+    }
+
+    /// Names one for a broadcast's handler.
+    pub fn broadcast(runtime_dir: &Path, slot: SlotId, id: BroadcastId) -> Self {
+        let digits: String = id.to_string().chars().take(KEY_DIGITS).collect();
+        let name = format!("{}broadcast-{digits}", prefix(slot));
         Self {
             path: runtime_dir.join(SCRATCH_DIR).join(name),
             made: false,

@@ -21,6 +21,7 @@ use crate::signals::{self, Stop};
 use super::ballots::Ballots;
 use super::control::Control;
 use super::elector::Elector;
+use super::herald::{self, Herald, HeraldError};
 use super::lease::Identity;
 use super::office::OfficeWatch;
 use super::service::{self, Current, Service};
@@ -47,6 +48,9 @@ pub enum WorkerError {
     /// The system has no room for another thread.
     #[error("cannot start a slot's thread: {0}; lower --slots or raise the limit of processes (ulimit -u)")]
     Thread(io::Error),
+    /// The thread of broadcasts.
+    #[error("cannot start the thread that answers broadcasts: {0}")]
+    Herald(HeraldError),
     /// A slot's thread ended by an error, which was logged.
     #[error("{0} slots ended early; the log says why")]
     Slots(u32),
@@ -174,7 +178,16 @@ impl<'a> Serving<'a> {
             .elects
             .then(|| elector(options, dir, (member, heard), context))
             .transpose()?;
-        let control = Control::new(me, timing, (context, &socket), orders, wakers, counters, elector)?;
+        let herald = herald(options, dir, &me, &common.journal);
+        let herald = Herald::start(herald, woken.clone()).map_err(WorkerError::Herald)?;
+        let control = Control::new(
+            me,
+            timing,
+            (context, &socket),
+            orders,
+            (wakers, counters),
+            (elector, herald),
+        )?;
         let slots = Slots { threads, failed };
         Ok(Self {
             options,
@@ -248,7 +261,7 @@ impl<'a> Serving<'a> {
             humantime::format_duration(self.options.grace)
         );
         let mut abandoned = false;
-        while !self.slots.have_ended() && stop.stage() < 2 {
+        while !(self.slots.have_ended() && (abandoned || self.control.has_answered())) && stop.stage() < 2 {
             self.control.turn(&self.woken)?;
             if !abandoned && clock::now() >= until {
                 warn!("the grace is over; what still runs is ended");
@@ -275,6 +288,19 @@ impl<'a> Serving<'a> {
             }
             self.control.turn_within(&self.woken, left)?;
         }
+    }
+}
+
+fn herald(options: &WorkerOptions, dir: &RuntimeDir, me: &Identity, journal: &Arc<Words>) -> herald::Surroundings {
+    let command = options.on_broadcast.as_ref();
+    herald::Surroundings {
+        command: command.map(|command| command.to_string_lossy().into_owned()),
+        pool: options.pool.clone(),
+        host: options.place.host.clone(),
+        slot: me.slot,
+        grace: options.grace,
+        runtime_dir: dir.path().to_owned(),
+        journal: Arc::clone(journal),
     }
 }
 

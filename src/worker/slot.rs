@@ -297,6 +297,7 @@ impl SlotLoop {
         let context = RequestContext {
             hit,
             seq,
+            broadcast: None,
             pool: &self.pool,
             host: self.machine.host(),
             slot,

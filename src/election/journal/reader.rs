@@ -102,6 +102,15 @@ fn header(words: &impl Load) -> Option<Header> {
     })
 }
 
+/// Slots, how many of them serve a Hit, and how many Hits have ended on them; `None` if that is no journal.
+pub fn tally(words: &impl Load) -> Option<(u32, u32, u64)> {
+    let header = header(words)?;
+    let at = |slot: u32, word| words.load(layout::slot_at(slot as usize, header.ring) + word);
+    let busy = (1..=header.slots).filter(|slot| at(*slot, record::SERVES) == 1).count();
+    let ended = (1..=header.slots).map(|slot| at(slot, record::ENDED)).sum();
+    Some((header.slots, busy as u32, ended))
+}
+
 /// Reads the journals of all slots.
 fn slots(words: &impl Load, header: &Header) -> Vec<SlotJournal> {
     (1..=header.slots)

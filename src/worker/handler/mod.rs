@@ -34,7 +34,7 @@ use super::scratch::Scratch;
 use crate::builtin::Builtin;
 use crate::mapped::spawn::GroupCell;
 use crate::options::Framing;
-use crate::protocol::ids::{HitKey, SlotId};
+use crate::protocol::ids::{BroadcastId, HitKey, SlotId};
 use crate::protocol::limits::CHUNK_BYTES_MAX;
 use crate::protocol::message::{Channel, Progress, WorkState};
 use crate::protocol::status::Status;
@@ -42,6 +42,9 @@ use crate::protocol::time::Moment;
 
 /// Most bytes that one turn gives, so that the slot's loop comes round soon (rule A1).
 const TURN_BYTES_MAX: usize = 4 * CHUNK_BYTES_MAX;
+
+/// Names the broadcast that a handler answers: nobody starts one in it.
+pub use crate::options::BROADCAST_VARIABLE;
 
 /// What a worker runs for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +89,8 @@ pub struct RequestContext<'a> {
     pub hit: HitKey,
     /// The request's number in the Hit, from 1 (`ZHIT_SEQ`).
     pub seq: u64,
+    /// The broadcast that is answered (`ZHIT_BROADCAST`); there is no Hit then.
+    pub broadcast: Option<BroadcastId>,
     /// The worker's pool (`ZHIT_POOL`).
     pub pool: &'a str,
     /// The host's name (`ZHIT_HOST`).

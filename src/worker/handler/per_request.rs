@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::child::{Child, Interests, Surroundings};
 use super::control::Line;
 use super::notes::Ending;
-use super::{Output, RequestContext, Spec};
+use super::{BROADCAST_VARIABLE, Output, RequestContext, Spec};
 use crate::protocol::message::{Progress, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
@@ -32,14 +32,22 @@ impl Process {
             .map_err(|error| format!("cannot start a handler on {}: {error}", context.host))?
             .display()
             .to_string();
-        let variables = [
-            ("ZHIT_HIT_ID", context.hit.to_string()),
-            ("ZHIT_SEQ", context.seq.to_string()),
+        let mut variables = vec![
             ("ZHIT_POOL", context.pool.to_owned()),
-            ("ZHIT_SLOT", context.slot.to_string()),
             ("ZHIT_HOST", context.host.to_owned()),
             ("ZHIT_DIR", dir),
         ];
+        variables.extend(match context.broadcast {
+            Some(id) => vec![
+                (BROADCAST_VARIABLE, id.to_string()),
+                ("ZHIT_WORKER", context.slot.worker.to_string()),
+            ],
+            None => vec![
+                ("ZHIT_HIT_ID", context.hit.to_string()),
+                ("ZHIT_SEQ", context.seq.to_string()),
+                ("ZHIT_SLOT", context.slot.to_string()),
+            ],
+        });
         let child = Child::start(
             spec,
             Surroundings {

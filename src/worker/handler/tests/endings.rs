@@ -76,6 +76,7 @@ fn scratch_that_cannot_be_made_ends_with_advice() {
     std::fs::write(room.0.join("file"), "").unwrap();
     let (pool, host, grace) = ("default", "alpha", Duration::ZERO);
     let context = RequestContext {
+        broadcast: None,
         hit: HIT,
         seq: 1,
         pool,

@@ -88,6 +88,7 @@ impl Bench {
         let room = Room::new();
         let mut scratch = Scratch::new(&room.0, SLOT, HIT);
         let context = RequestContext {
+            broadcast: None,
             hit: HIT,
             seq: 7,
             pool: "default",

@@ -1,0 +1,10 @@
+//! `zhit broadcast`: asks every worker of a pool one thing, and knows when the last living one has answered.
+//!
+//! [`gather`] holds the roster and keeps the books, [`fold`] and [`report`] say what came of it; all three are pure.
+
+pub mod fold;
+pub mod gather;
+pub mod report;
+mod run;
+
+pub use run::{BroadcastError, run};

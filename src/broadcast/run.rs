@@ -1,0 +1,309 @@
+//! The loop of `zhit broadcast`: one socket to this host's broker, around the pure [`Gather`].
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::fold::fold;
+use super::gather::{Action, Config, Gather, Phase, Seat};
+use super::report::{self, Report, Said};
+use crate::clock;
+use crate::exit::Exit;
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::options::BroadcastOptions;
+use crate::protocol::Message;
+use crate::protocol::ids::BroadcastId;
+use crate::protocol::limits::{BROADCAST_BYTES_MAX, MESSAGES_PER_TURN_MAX};
+use crate::runtime::RuntimeDir;
+use crate::signals::Stop;
+use crate::term::{Bar, Output, Screen, error, note};
+
+/// SIGPIPE's number: who writes to a reader that has gone ends as if by it, quietly.
+const SIGPIPE: u8 = 13;
+
+/// Names of members in the bar: as many as a line may have.
+const NAMES_SHOWN_BYTES: usize = 60;
+
+/// Why a broadcast cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BroadcastError {
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Its request.
+    #[error("cannot read the request from stdin: {0}")]
+    Stdin(io::Error),
+    /// Its request is too long.
+    #[error(
+        "the request is longer than {BROADCAST_BYTES_MAX} bytes, the most of a broadcast's: give workers a file's name, or \
+         ask them one by one in a Hit (zhit client)"
+    )]
+    TooLong,
+    /// No id could be had.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// Standard output.
+    #[error("cannot write the replies: {0}")]
+    Stdout(io::Error),
+    /// The job log.
+    #[error("cannot write the job log {}: {source}", path.display())]
+    Joblog {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Asks everybody, prints what comes, and returns how it ended.
+///
+/// # Errors
+/// [`BroadcastError`] when nothing could be asked, or what came not be written.
+pub fn run(
+    options: &BroadcastOptions,
+    context: &Context,
+    dir: &RuntimeDir,
+    stop: &Stop,
+) -> Result<Exit, BroadcastError> {
+    let body = request(options)?;
+    let mut id = BroadcastId::default();
+    getrandom::fill(&mut id.0).map_err(BroadcastError::Random)?;
+    let config = Config {
+        id,
+        targets: options.targets.clone(),
+        body,
+        patience: options.timing.patience,
+        interval: options.timing.interval,
+        timeout: options.timeout,
+        reply_max: options.reply_max,
+        batch: options.batch,
+        stop_after: options.stop_after,
+    };
+    match Issuer::new(options, config, context, dir, stop)?.run() {
+        Err(BroadcastError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Signal(SIGPIPE)),
+        ended => ended,
+    }
+}
+
+fn request(options: &BroadcastOptions) -> Result<Bytes, BroadcastError> {
+    let mut bytes = options.request.clone().unwrap_or_default();
+    if options.request.is_none() {
+        let most = BROADCAST_BYTES_MAX as u64 + 1;
+        let mut stdin = io::stdin().take(most);
+        stdin.read_to_end(&mut bytes).map_err(BroadcastError::Stdin)?;
+    }
+    if bytes.len() > BROADCAST_BYTES_MAX {
+        return Err(BroadcastError::TooLong);
+    }
+    Ok(bytes.into())
+}
+
+struct Issuer<'a> {
+    options: &'a BroadcastOptions,
+    id: BroadcastId,
+    sent_bytes: usize,
+    gather: Gather,
+    report: Report,
+    bar: Bar,
+    dealer: Dealer,
+    dir: &'a RuntimeDir,
+    stop: &'a Stop,
+    waker: Waker,
+    actions: Vec<Action>,
+    no_route: bool,
+}
+
+impl<'a> Issuer<'a> {
+    fn new(
+        options: &'a BroadcastOptions,
+        config: Config,
+        context: &Context,
+        dir: &'a RuntimeDir,
+        stop: &'a Stop,
+    ) -> Result<Self, NetError> {
+        let mut dealer = Dealer::new(context)?;
+        dealer.connect(&dir.broker_socket())?;
+        let waker = Waker::new()?;
+        stop.register(&waker);
+        let now = clock::now();
+        Ok(Self {
+            options,
+            id: config.id,
+            sent_bytes: config.body.len(),
+            report: Report {
+                format: options.format,
+                folded: options.fold,
+                out: Screen::stdout(),
+                err: Screen::stderr(),
+            },
+            bar: Bar::new(options.progress, "broadcast", now),
+            gather: Gather::new(now, config),
+            dealer,
+            dir,
+            stop,
+            waker,
+            actions: Vec::new(),
+            no_route: true,
+        })
+    }
+
+    fn run(mut self) -> Result<Exit, BroadcastError> {
+        let began = clock::unix_seconds();
+        while self.gather.phase() != Phase::Closed && self.stop.stage() == 0 {
+            self.receive()?;
+            self.gather.on_tick(clock::now(), &mut self.actions);
+            self.perform()?;
+            if self.gather.phase() == Phase::Rolling
+                && clock::now().since(self.gather.began_at()) >= self.options.timing.patience
+            {
+                error(&format_args!(
+                    "broadcast: no broker reached at {}: start a worker on this host, or see zhit ping",
+                    self.dir.broker_socket().display()
+                ));
+                return Ok(Exit::NoBroker);
+            }
+            self.draw();
+            if self.gather.phase() != Phase::Closed {
+                self.wait()?;
+            }
+        }
+        self.gather.end();
+        self.close(began)
+    }
+
+    fn receive(&mut self) -> Result<(), BroadcastError> {
+        for _ in 0..MESSAGES_PER_TURN_MAX {
+            let Some(received) = self.dealer.recv()? else { break };
+            let Received::Frames(frames) = received else { continue };
+            if let Ok(message) = Message::decode(&frames.header, frames.body) {
+                self.gather.on_message(clock::now(), message, &mut self.actions);
+                self.perform()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self) -> Result<(), BroadcastError> {
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Send(message) => {
+                    if self.dealer.send(message.encode())? == Sent::NoRoute {
+                        self.no_route = true;
+                    }
+                }
+                Action::Settled(place) => {
+                    let seat = self.gather.seats().get(place);
+                    let said = seat.map(|seat| self.report.settled(clock::now(), seat));
+                    self.say(&said.unwrap_or_default())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, said: &Said) -> Result<(), BroadcastError> {
+        if !said.out.is_empty() {
+            let mut out = io::stdout();
+            let write = || out.write_all(&said.out).and_then(|()| out.flush());
+            let written = self.bar.with_hidden(Output::Stdout, &said.out, write);
+            written.map_err(BroadcastError::Stdout)?;
+        }
+        if !said.err.is_empty() {
+            // Nobody is left to be told that nobody can be told.
+            let bytes = said.err.as_bytes();
+            let _ = self
+                .bar
+                .with_hidden(Output::Stderr, bytes, || io::stderr().write_all(bytes));
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) {
+        let books = self.gather.books();
+        let waiting = self.gather.seats().iter().filter(|seat| seat.verdict.is_none());
+        let names: Vec<String> = waiting.map(Seat::name).collect();
+        let mut names = fold(names.iter().map(String::as_str));
+        if names.len() > NAMES_SHOWN_BYTES {
+            let end = (0..=NAMES_SHOWN_BYTES)
+                .rev()
+                .find(|at| names.is_char_boundary(*at))
+                .unwrap_or(0);
+            names.truncate(end);
+            names.push('…');
+        }
+        let (settled, expected) = (books.settled() as u64, books.expected as u64);
+        self.bar.work(clock::now(), 1, Some((settled, expected, &names)));
+        self.bar.tick(clock::now());
+    }
+
+    fn wait(&mut self) -> Result<(), BroadcastError> {
+        let now = clock::now();
+        let timeout = self
+            .gather
+            .next_deadline()
+            .since(now)
+            .min(self.options.timing.interval / 4);
+        let mut poll = Poll::new();
+        let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
+        poll.fd(&self.waker, Interest::READ);
+        let ready = poll.wait(Some(timeout))?;
+        self.waker.drain();
+        if self.no_route && ready.writable(dealer) {
+            self.no_route = false;
+            self.gather.on_route(clock::now(), &mut self.actions);
+            self.perform()?;
+        }
+        Ok(())
+    }
+
+    fn close(mut self, began: u64) -> Result<Exit, BroadcastError> {
+        let now = clock::now();
+        let began_at = self.gather.began_at();
+        let took = now.since(began_at);
+        let books = self.gather.books();
+        self.bar.finish();
+        let said = self.report.closed(now, self.id, (self.gather.seats(), books), took);
+        self.say(&said)?;
+        if let Some(path) = &self.options.joblog {
+            let request = String::from_utf8_lossy(self.options.request.as_deref().unwrap_or(b"-"));
+            let log = report::joblog(now, (began, began_at), self.gather.seats(), self.sent_bytes, &request);
+            fs::write(path, log).map_err(|source| BroadcastError::Joblog {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let late: Vec<String> = self.gather.late().map(|member| member.worker.to_string()).collect();
+        if !late.is_empty() {
+            let names = fold(late.iter().map(String::as_str));
+            note(&format_args!(
+                "not asked, for it came after the roster was pinned: {names}"
+            ));
+        }
+        if !self.options.not_asked.is_empty() {
+            note(&format_args!(
+                "this version asks its own host only; not asked: {}",
+                self.options.not_asked.join(", ")
+            ));
+        }
+        if self.stop.stage() > 0 {
+            return Ok(Exit::of_signal(self.stop.signal()));
+        }
+        if books.expected == 0 && !self.gather.timed_out() && !self.options.allow_none {
+            error(&"broadcast: nobody is there to be asked; see zhit ping, or say --allow-none");
+            return Ok(Exit::Incomplete);
+        }
+        let exit = report::exit(
+            self.gather.seats(),
+            books,
+            self.gather.timed_out(),
+            self.options.largest_code,
+        );
+        Ok(if exit == Exit::Success && !self.options.not_asked.is_empty() {
+            Exit::Incomplete
+        } else {
+            exit
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! Broadcasts on their way through a broker: who is to be asked here, and messages passed on. It keeps nothing of them but
+//! what became of members that have gone. Part of the broker's pure machine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::election::journal::WorkerJournal;
+use crate::protocol::ids::{Member, Peer, ReturnPath};
+use crate::protocol::limits::{FATES_MAX, MEMBERS_LISTED_MAX};
+use crate::protocol::message::Message;
+use crate::protocol::pool::{
+    Answer, Ask, Check, Condition, Enrolled, Fate, Gone, Receipt, Roll, Roster, Running, Thanks,
+};
+use crate::protocol::time::Moment;
+
+use super::machine::{Action, Machine};
+
+/// What became of members that have gone.
+#[derive(Debug, Default)]
+pub(super) struct Fates {
+    known: BTreeMap<Member, (Fate, Moment)>,
+    order: VecDeque<Member>,
+}
+
+impl Fates {
+    pub(super) fn note(&mut self, now: Moment, member: Member, fate: Fate) {
+        if self.known.insert(member, (fate, now)).is_none() {
+            self.order.push_back(member);
+        }
+        if self.order.len() > FATES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+fn milliseconds(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+impl Machine {
+    /// What journals tell of those that had gone before this broker began.
+    pub(super) fn inherit_fates(&mut self, now: Moment, journals: &[WorkerJournal]) {
+        for journal in journals.iter().filter(|journal| !journal.alive) {
+            let member = Member {
+                worker: journal.worker,
+                incarnation: journal.incarnation,
+            };
+            let fate = if journal.left { Fate::Left } else { Fate::Died };
+            self.fates.note(now, member, fate);
+        }
+    }
+
+    pub(super) fn on_roll(&self, from: Peer, roll: &Roll, out: &mut Vec<Action>) {
+        let asked = |pool: &str| roll.pool.as_deref().is_none_or(|wanted| wanted == pool);
+        let workers = self.registry.workers().filter(|(_, worker)| asked(&worker.pool));
+        let all: Vec<Enrolled> = workers
+            .map(|(id, worker)| Enrolled {
+                member: Member {
+                    worker: id,
+                    incarnation: worker.incarnation,
+                },
+                pool: worker.pool.clone(),
+                draining: worker.draining,
+            })
+            .collect();
+        let roster = Roster {
+            id: roll.id,
+            host: self.config.host.clone(),
+            term: self.config.term,
+            total: all.len() as u32,
+            members: all.into_iter().take(MEMBERS_LISTED_MAX).collect(),
+        };
+        out.push(Action::Send(from, Message::Roster(roster)));
+    }
+
+    /// The control connection of this member, if it is here.
+    fn control_of(&self, member: Member) -> Option<Peer> {
+        let worker = self.registry.worker(member.worker)?;
+        worker.control.filter(|_| worker.incarnation == member.incarnation)
+    }
+
+    pub(super) fn on_ask(&self, from: Peer, ask: &Ask, out: &mut Vec<Action>) {
+        for member in &ask.members {
+            if let Some(control) = self.control_of(*member) {
+                let path = ReturnPath(from.routing_id().to_vec());
+                let members = vec![*member];
+                let body = ask.body.clone();
+                let ask = Ask {
+                    path,
+                    members,
+                    body,
+                    ..*ask
+                };
+                out.push(Action::Send(control, Message::Ask(ask)));
+            }
+            // What became of one that is not here CHECK tells.
+        }
+    }
+
+    pub(super) fn on_thanks(&self, thanks: &Thanks, out: &mut Vec<Action>) {
+        for member in &thanks.members {
+            if let Some(control) = self.control_of(*member) {
+                let (id, members) = (thanks.id, vec![*member]);
+                out.push(Action::Send(control, Message::Thanks(Thanks { id, members })));
+            }
+        }
+    }
+
+    /// Tells of each member how it looks, or what became of it. Of one that may still register nothing is said.
+    pub(super) fn on_check(&self, now: Moment, from: Peer, check: &Check, out: &mut Vec<Action>) {
+        let id = check.id;
+        for member in check.members.iter().copied() {
+            let known = self.registry.worker(member.worker);
+            if let Some(worker) = known.filter(|worker| worker.incarnation == member.incarnation) {
+                let condition = Condition {
+                    id,
+                    member,
+                    silent_ms: milliseconds(now.since(worker.heard_at)),
+                    still_ms: milliseconds(worker.control_still(now)),
+                };
+                out.push(Action::Send(from, Message::Condition(condition)));
+                continue;
+            }
+            let (fate, since) = match self.fates.known.get(&member) {
+                Some(seen) => *seen,
+                None if known.is_none() && now.since(self.started_at) < self.liveness() => continue,
+                None => (Fate::Unknown, now),
+            };
+            let ago_ms = milliseconds(now.since(since));
+            let gone = Gone {
+                id,
+                member,
+                fate,
+                ago_ms,
+            };
+            out.push(Action::Send(from, Message::Gone(gone)));
+        }
+    }
+
+    /// Passes on what a worker says to an issuer.
+    pub(super) fn on_reply(&self, from: Peer, message: Message, out: &mut Vec<Action>) {
+        let path = ReturnPath::default();
+        let (back, message) = match message {
+            Message::Receipt(m) => (m.path.clone(), Message::Receipt(Receipt { path, ..m })),
+            Message::Running(m) => (m.path.clone(), Message::Running(Running { path, ..m })),
+            Message::Answer(m) => (m.path.clone(), Message::Answer(Answer { path, ..m })),
+            _ => return,
+        };
+        let to = Peer::from_routing_id(&back.0).filter(|_| self.registry.is_known(from));
+        out.extend(to.map(|to| Action::Send(to, message)));
+    }
+}

@@ -1,0 +1,258 @@
+//! The thread that runs broadcasts: no slot, so that busy slots delay no answer. One after the other.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::broadcasts::{Done, Job};
+use super::handler::{Output, RequestContext, Running, Spec};
+use super::scratch::Scratch;
+use super::stats;
+use crate::clock;
+use crate::mapped::Words;
+use crate::net::{Interest, NetError, Poll, Waker};
+use crate::protocol::HitKey;
+use crate::protocol::ids::{BroadcastId, SlotId};
+use crate::protocol::message::{Channel, WorkState};
+use crate::protocol::status::Status;
+use crate::protocol::time::Moment;
+use crate::signals;
+
+/// How often the handler's state is looked at while it runs.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What is shown of a failed handler's standard error.
+const STDERR_SHOWN_BYTES: usize = 1000;
+
+/// What the thread works with.
+pub(super) struct Surroundings {
+    /// `None`: the builtin `stats`.
+    pub(super) command: Option<String>,
+    pub(super) pool: String,
+    pub(super) host: String,
+    /// The worker, with slot number 0.
+    pub(super) slot: SlotId,
+    pub(super) grace: Duration,
+    pub(super) runtime_dir: PathBuf,
+    pub(super) journal: Arc<Words>,
+}
+
+/// The control thread's end.
+pub(super) struct Herald {
+    jobs: Option<Sender<Job>>,
+    done: Receiver<Done>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What both threads look at.
+struct Shared {
+    state: Mutex<Option<(BroadcastId, WorkState)>>,
+    /// Wakes the thread out of a handler's pipes.
+    waker: Waker,
+    end: Mutex<bool>,
+}
+
+impl Herald {
+    /// Starts the thread; `woken` is woken when something has run.
+    pub(super) fn start(around: Surroundings, woken: Waker) -> Result<Self, HeraldError> {
+        let (jobs, received) = mpsc::channel();
+        let (send, done) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(None),
+            waker: Waker::new()?,
+            end: Mutex::new(false),
+        });
+        let theirs = Arc::clone(&shared);
+        let began = clock::now();
+        let thread = signals::spawn("broadcasts", move || {
+            for job in received {
+                let done = run(&around, &theirs, began, job);
+                *theirs.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                if send.send(done).is_err() {
+                    return;
+                }
+                woken.wake();
+            }
+        })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has it run when those before have.
+    pub(super) fn run(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends with this, and not before.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// What has run since it was asked last.
+    pub(super) fn done(&self) -> impl Iterator<Item = Done> {
+        self.done.try_iter()
+    }
+
+    /// What runs now.
+    pub(super) fn state(&self) -> Option<(BroadcastId, WorkState)> {
+        *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Herald {
+    /// Ends what runs, and the thread.
+    fn drop(&mut self) {
+        *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.shared.waker.wake();
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // It has caught its handlers' failures; there is nothing to be told.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why there is no such thread.
+#[derive(Debug, thiserror::Error)]
+pub enum HeraldError {
+    /// Its waker.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The system has no room for it.
+    #[error(transparent)]
+    Thread(#[from] io::Error),
+}
+
+fn run(around: &Surroundings, shared: &Shared, began: Moment, job: Job) -> Done {
+    let Job {
+        id,
+        body,
+        timeout,
+        reply_max,
+    } = job;
+    let Some(command) = &around.command else {
+        return Done {
+            id,
+            status: Status::Ok,
+            note: String::new(),
+            body: stats::stats(&around.journal, clock::now().since(began)).into(),
+        };
+    };
+    let mut scratch = Scratch::broadcast(&around.runtime_dir, around.slot, id);
+    let context = RequestContext {
+        hit: HitKey::default(),
+        seq: 1,
+        broadcast: Some(id),
+        pool: &around.pool,
+        host: &around.host,
+        slot: around.slot,
+        scratch: &mut scratch,
+        grace: around.grace,
+        timeout,
+        known_at: None,
+    };
+    let mut running = Running::start(&Spec::Shell(command.clone()), context, clock::now());
+    let mut reply = Reply {
+        body: Vec::new(),
+        most: reply_max,
+    };
+    let mut request = Some(body);
+    let (status, note) = loop {
+        if let Some(body) = request.take_if(|_| running.wants_input()) {
+            running.feed(body, true);
+        }
+        *shared.state.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, running.state()));
+        if *shared.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            running.kill();
+        }
+        let mut outputs = Vec::new();
+        running.turn(clock::now(), usize::MAX, &mut outputs);
+        let ended = outputs.into_iter().filter_map(|output| reply.take(output)).last();
+        if let Some(ended) = ended {
+            break ended;
+        }
+        if reply.is_too_long() {
+            running.stop(clock::now(), Status::Refused);
+        }
+        if let Err(error) = wait(&running, shared) {
+            running.kill();
+            break (Status::NotStarted, error.to_string());
+        }
+    };
+    let note = if reply.is_too_long() {
+        format!(
+            "the reply is longer than {reply_max} bytes, the most of a broadcast's: let a Hit ask for it (zhit client)"
+        )
+    } else {
+        match (status, last_words(running.stderr_tail())) {
+            (Status::Ok, _) => String::new(),
+            // The status says it already.
+            (Status::Exit(_) | Status::Signal(_), said) => said,
+            (_, said) if said.is_empty() => note,
+            (_, said) => format!("{note}; {said}"),
+        }
+    };
+    let body = if reply.is_too_long() {
+        Bytes::new()
+    } else {
+        reply.body.into()
+    };
+    // Its directory goes with it; what cannot be removed is swept by the next worker of this number.
+    let _ = scratch.remove();
+    Done { id, status, note, body }
+}
+
+/// What the handler gives.
+struct Reply {
+    body: Vec<u8>,
+    most: usize,
+}
+
+impl Reply {
+    fn is_too_long(&self) -> bool {
+        self.body.len() > self.most
+    }
+
+    /// Takes it; the end, if it is that.
+    fn take(&mut self, output: Output) -> Option<(Status, String)> {
+        match output {
+            Output::Chunk(Channel::Body, bytes) if !self.is_too_long() => self.body.extend_from_slice(&bytes),
+            // Of standard error the tail is kept by the handler; more of a reply that is too long is nobody's.
+            Output::Chunk(..) => {}
+            Output::Ended { status, note } => return Some((status, note)),
+        }
+        None
+    }
+}
+
+fn wait(running: &Running, shared: &Shared) -> Result<(), NetError> {
+    let due = running.next_deadline().map(|at| at.since(clock::now()));
+    let mut poll = Poll::new();
+    let fds: Vec<_> = running.fds(usize::MAX).collect();
+    for item in &fds {
+        poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
+    }
+    let woken = poll.fd(&shared.waker, Interest::READ);
+    if poll
+        .wait(Some(due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)))?
+        .readable(woken)
+    {
+        shared.waker.drain();
+    }
+    Ok(())
+}
+
+fn last_words(stderr: &[u8]) -> String {
+    let from = stderr.len().saturating_sub(STDERR_SHOWN_BYTES);
+    String::from_utf8_lossy(stderr.get(from..).unwrap_or_default())
+        .trim()
+        .to_owned()
+}
