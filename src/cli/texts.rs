@@ -99,9 +99,10 @@ const PING: &[Example] = &[
         "zhit ping --vote",
     ),
     (
-        "A round-trip time each second, for a script",
-        "zhit ping --count 10 --format json",
+        "Five round-trip times, for a script",
+        "zhit ping --count 5 --interval 200ms --format json",
     ),
+    ("What does this slot do now?", "zhit ping alpha/w1/1"),
 ];
 
 /// The examples of this command, by its name; `zhit` is the whole.
