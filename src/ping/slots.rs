@@ -99,8 +99,6 @@ impl Slots {
             Column::right("FOR"),
             Column::right("HANDLER"),
             Column::left("STATE"),
-            Column::right("IN"),
-            Column::right("OUT"),
             Column::right("RTT"),
             Column::left("PROGRESS"),
         ]);
@@ -115,7 +113,7 @@ impl Slots {
         let mut row = vec![self.name(number).into()];
         row.extend(["-", "-", "-", "-"].map(Cell::from));
         row.push(Cell::painted("no answer", Paint::Bad));
-        row.extend(["-", "-", "-", ""].map(Cell::from));
+        row.extend(["-", ""].map(Cell::from));
         row
     }
 
@@ -131,10 +129,8 @@ impl Slots {
             or_dash(runs, span(Duration::from_millis(state.elapsed_ms))),
             or_dash(state.pid != 0, state.pid.to_string()),
             what(state),
-            or_dash(runs, bytes(state.bytes_in)),
-            or_dash(runs, bytes(state.bytes_out)),
             format!("{} ms", millis(rtt)).into(),
-            progress(state).into(),
+            (if runs { progress(state) } else { String::new() }).into(),
         ]
     }
 
@@ -200,10 +196,10 @@ fn what(state: &State) -> Cell {
     Cell::painted(word(state), paint)
 }
 
-/// `42% (21 of 50) halfway`.
+/// `42% (21 of 50) halfway`, or else the bytes that went in and out.
 fn progress(state: &State) -> String {
     let Some(progress) = &state.progress else {
-        return String::new();
+        return format!("{} in, {} out", bytes(state.bytes_in), bytes(state.bytes_out));
     };
     let (done, total) = (progress.done, progress.total);
     let far = match done.saturating_mul(100).checked_div(total) {
