@@ -44,6 +44,14 @@ pub struct Config {
     pub stop_after: Option<u32>,
 }
 
+impl Config {
+    /// How often somebody is seen who takes no notice, before that counts: as often as patience has room for.
+    fn ignored_max(&self) -> u32 {
+        let looks = self.patience.as_millis() / CHECK_EVERY.as_millis();
+        u32::try_from(looks).unwrap_or(u32::MAX).max(4)
+    }
+}
+
 /// What became of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -86,6 +94,8 @@ pub struct Seat {
     heard: Option<(Moment, WorkState)>,
     /// Since when its handler does not go on.
     stopped_since: Option<Moment>,
+    /// How often it was seen alive and had not told that it was asked.
+    ignored: u32,
 }
 
 impl Seat {
@@ -236,6 +246,7 @@ impl Gather {
         if about != self.config.id || self.phase == Phase::Closed {
             return;
         }
+        self.look(now);
         self.heard_at = now;
         match message {
             Message::Roster(roster) => self.pin(now, roster, out),
@@ -279,7 +290,7 @@ impl Gather {
     fn pin(&mut self, now: Moment, roster: Roster, out: &mut Vec<Action>) {
         let host = roster.host;
         let wanted = |one: &Enrolled| self.config.targets.take(&host, one.member.worker, &one.pool);
-        if self.phase != Phase::Rolling {
+        if self.phase != Phase::Rolling && !broken(Rule::B1) {
             let new = roster.members.iter().filter(|one| wanted(one)).map(|one| one.member);
             let late = new
                 .filter(|member| !self.index.contains_key(member))
@@ -303,6 +314,7 @@ impl Gather {
                 received: false,
                 heard: None,
                 stopped_since: None,
+                ignored: 0,
             })
             .collect();
         let places = self.seats.iter().enumerate();
@@ -331,7 +343,7 @@ impl Gather {
 
     /// What the broker sees of a member that has not answered. Hung is rule A2, and nothing else.
     fn on_condition(&mut self, now: Moment, member: Member, (silent, still): (u32, u32), out: &mut Vec<Action>) {
-        let patience = self.config.patience;
+        let (patience, interval) = (self.config.patience, self.config.interval);
         let Some(seat) = self.outstanding(member) else { return };
         let Some(asked_at) = seat.asked_at else { return };
         let waited = now.since(asked_at);
@@ -339,17 +351,29 @@ impl Gather {
         let heard = seat.heard.map_or("no receipt".to_owned(), |(at, _)| {
             format!("last word {} ago", span(now.since(at)))
         });
-        let evidence = if still >= patience && waited >= patience {
+        let may_judge = waited >= patience;
+        // What it said long ago may not be so any more.
+        let fresh = seat.heard.is_some_and(|(at, _)| now.since(at) < 2 * interval);
+        let evidence = if may_judge && still >= patience {
             format!(
                 "loop still for {}, heartbeat {} old, {heard}",
                 span(still),
                 span(silent)
             )
-        } else if seat.stopped_since.is_some_and(|since| now.since(since) >= patience) {
+        } else if may_judge && still.is_zero() && silent >= patience {
+            // Its loop cannot be seen.
+            format!("no heartbeat for {}, {heard}", span(silent))
+        } else if fresh && seat.stopped_since.is_some_and(|since| now.since(since) >= patience) {
             "its handler is stopped, or has ceased to report progress".to_owned()
-        } else if !seat.received && waited >= patience {
-            format!("no receipt for {}, heartbeat {} old", span(waited), span(silent))
         } else {
+            // Its broker is there, and so is it: it was asked again and again.
+            let turns = silent.max(still) < 2 * interval;
+            let ignores = !seat.received && turns;
+            seat.ignored = if ignores { seat.ignored + 1 } else { 0 };
+            if may_judge && seat.ignored >= self.config.ignored_max() {
+                let why = format!("it sends no receipt for {}: does it know broadcasts?", span(waited));
+                self.settle(now, member, Verdict::Failed(Status::Refused, why), out);
+            }
             return;
         };
         self.settle(now, member, Verdict::Hung(evidence), out);
@@ -439,7 +463,7 @@ impl Gather {
             .iter_mut()
             .filter(|seat| seat.verdict.is_none() && seat.asked_at.is_some());
         let members = unheard.map(|seat| {
-            seat.sent_at = now;
+            (seat.sent_at, seat.ignored) = (now, 0);
             seat.member
         });
         let members = members.collect();
@@ -447,13 +471,20 @@ impl Gather {
         self.on_tick(now, out);
     }
 
-    /// Time has passed.
-    pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+    /// Rule A3: who stood still himself judges nobody before he has heard them again.
+    fn look(&mut self, now: Moment) {
         if now.since(self.tick_at) > self.config.interval + CHECK_EVERY && !broken(Rule::A3) {
-            // Rule A3: who stood still himself judges nobody before he has heard them again.
             self.heard_at = now;
+            for seat in &mut self.seats {
+                (seat.stopped_since, seat.ignored) = (None, 0);
+            }
         }
         self.tick_at = now;
+    }
+
+    /// Time has passed.
+    pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.look(now);
         let over = |timeout: Duration| now.since(self.began_at) >= timeout;
         match self.phase {
             Phase::Closed => {}

@@ -232,6 +232,19 @@ fn who_stands_still_is_hung_after_patience_and_who_computes_is_not() {
     assert_eq!(bench.verdict(3), None, "whoever computes is waited for");
 }
 
+/// Rule A2: nothing but a loop that stands still, a handler that is stopped, or no heartbeat of one whose loop cannot be seen.
+#[test]
+fn who_cannot_be_seen_is_hung_by_silence_and_who_takes_no_notice_has_failed() {
+    let mut bench = Bench::pinned(config(), 2);
+    for millis in (100..6000_u32).step_by(250) {
+        bench.hear(millis.into(), condition(1, millis, 0));
+        bench.hear(millis.into(), condition(2, 100, 0));
+        bench.tick(millis.into());
+    }
+    assert!(matches!(bench.verdict(1), Some(Verdict::Hung(why)) if why.contains("no heartbeat for 5.")));
+    assert!(matches!(bench.verdict(2), Some(Verdict::Failed(Status::Refused, why)) if why.contains("no receipt")));
+}
+
 #[test]
 fn the_dead_and_those_who_left_are_told_apart() {
     let mut bench = Bench::pinned(config(), 3);

@@ -1,7 +1,7 @@
 //! Broadcasts on their way through a broker: who is to be asked here, and messages passed on. It keeps nothing of them but
 //! what became of members that have gone. Part of the broker's pure machine.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::election::journal::WorkerJournal;
@@ -20,10 +20,26 @@ use super::machine::{Action, Machine};
 pub(super) struct Fates {
     known: BTreeMap<Member, (Fate, Moment)>,
     order: VecDeque<Member>,
+    /// Those that were there when this broker began, and may not have registered with it.
+    heirlooms: BTreeSet<Member>,
+    /// When this broker last found that it had itself stood still (rule A3).
+    judges_from: Moment,
 }
 
 impl Fates {
+    pub(super) const fn restart_clock(&mut self, now: Moment) {
+        self.judges_from = now;
+    }
+
+    /// As [`note`](Self::note), unless more is known already: who has said goodbye dies, too.
+    pub(super) fn note_first(&mut self, now: Moment, member: Member, fate: Fate) {
+        if !self.known.contains_key(&member) {
+            self.note(now, member, fate);
+        }
+    }
+
     pub(super) fn note(&mut self, now: Moment, member: Member, fate: Fate) {
+        self.heirlooms.remove(&member);
         if self.known.insert(member, (fate, now)).is_none() {
             self.order.push_back(member);
         }
@@ -42,11 +58,15 @@ fn milliseconds(span: Duration) -> u32 {
 impl Machine {
     /// What journals tell of those that had gone before this broker began.
     pub(super) fn inherit_fates(&mut self, now: Moment, journals: &[WorkerJournal]) {
-        for journal in journals.iter().filter(|journal| !journal.alive) {
+        for journal in journals {
             let member = Member {
                 worker: journal.worker,
                 incarnation: journal.incarnation,
             };
+            if journal.alive {
+                self.fates.heirlooms.insert(member);
+                continue;
+            }
             let fate = if journal.left { Fate::Left } else { Fate::Died };
             self.fates.note(now, member, fate);
         }
@@ -110,15 +130,26 @@ impl Machine {
 
     /// Tells of each member how it looks, or what became of it. Of one that may still register nothing is said.
     pub(super) fn on_check(&self, now: Moment, from: Peer, check: &Check, out: &mut Vec<Action>) {
+        if self.has_stood_still(now) {
+            // What it has heard last says nothing; the issuer asks again.
+            return;
+        }
         let id = check.id;
         for member in check.members.iter().copied() {
             let known = self.registry.worker(member.worker);
-            if let Some(worker) = known.filter(|worker| worker.incarnation == member.incarnation) {
+            let itself = known.filter(|worker| worker.incarnation == member.incarnation);
+            let seen = itself.map(|worker| (now.since(worker.heard_at), worker.control_still(now)));
+            // It lives, or its end would have been seen, and has said nothing to this broker.
+            let inherited = self.fates.heirlooms.contains(&member);
+            let seen = seen.or_else(|| {
+                inherited.then(|| (now.since(self.started_at.max(self.fates.judges_from)), Duration::ZERO))
+            });
+            if let Some((silent, still)) = seen {
                 let condition = Condition {
                     id,
                     member,
-                    silent_ms: milliseconds(now.since(worker.heard_at)),
-                    still_ms: milliseconds(worker.control_still(now)),
+                    silent_ms: milliseconds(silent),
+                    still_ms: milliseconds(still),
                 };
                 out.push(Action::Send(from, Message::Condition(condition)));
                 continue;

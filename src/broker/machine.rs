@@ -260,14 +260,20 @@ impl Machine {
         self.beat += 1;
     }
 
+    /// Rule A3: whether it has itself stood still, and not looked around since.
+    pub(super) fn has_stood_still(&self, now: Moment) -> bool {
+        now.since(self.tick_at) > self.config.interval && !broken(Rule::A3)
+    }
+
     /// Time has passed. An early or repeated tick does nothing.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
         if now < self.tick_at {
             return;
         }
-        if now.since(self.tick_at) > self.config.interval && !broken(Rule::A3) {
+        if self.has_stood_still(now) {
             // Rule A3: who stood still himself restarts his clocks before he judges others.
             self.registry.restart_clocks(now);
+            self.fates.restart_clock(now);
             self.waiting.restart_clocks(now);
         }
         self.tick_at = now + self.config.interval;

@@ -131,6 +131,17 @@ impl Machine {
             self.bury(now, id, ClosedReason::WorkerLeft, None, out);
         } else if known && let Some(slot) = self.registry.forget_slot(goodbye.slot) {
             self.lost_slots(now, &[slot], ClosedReason::WorkerLeft, None, out);
+        } else if goodbye.slot.number == 0 {
+            // It has not registered with this broker.
+            let incarnation = goodbye.incarnation;
+            self.fates.note(
+                now,
+                Member {
+                    worker: id,
+                    incarnation,
+                },
+                Fate::Left,
+            );
         }
         out.push(Action::Send(from, Message::Farewell));
     }
@@ -145,10 +156,9 @@ impl Machine {
     ) {
         out.push(Action::Unwatch(id));
         if let Some(incarnation) = self.incarnation_of(id) {
-            let fate = match reason {
-                ClosedReason::WorkerLeft => Fate::Left,
-                _ => Fate::Died,
-            };
+            // Its goodbye may be overtaken by its successor's REGISTER, which comes on another connection.
+            let left = reason == ClosedReason::WorkerLeft || journal.is_some_and(|journal| journal.left);
+            let fate = if left { Fate::Left } else { Fate::Died };
             self.fates.note(
                 now,
                 Member {
@@ -177,8 +187,20 @@ impl Machine {
         let known = self.registry.worker(id);
         if known.is_some_and(|worker| worker.incarnation == incarnation) {
             self.bury(now, id, ClosedReason::WorkerDied, journal, out);
-        } else if let Some(journal) = journal {
-            self.remember(now, journal);
+        } else {
+            if let Some(journal) = journal {
+                self.remember(now, journal);
+            }
+            let left = journal.is_some_and(|journal| journal.left);
+            let fate = if left { Fate::Left } else { Fate::Died };
+            self.fates.note_first(
+                now,
+                Member {
+                    worker: id,
+                    incarnation,
+                },
+                fate,
+            );
         }
         self.heir_of(now, id, incarnation);
     }

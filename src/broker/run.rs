@@ -330,6 +330,11 @@ impl Loop {
             }
             Ok(_) => match Message::decode(&frames.header, frames.body) {
                 Ok(message) => {
+                    if matches!(message, Message::Ask(_) | Message::Check(_)) {
+                        // Somebody is about to judge by what is seen.
+                        self.look_at = Moment::ZERO;
+                        self.look_around();
+                    }
                     self.notice_successor(&message);
                     self.machine.on_message(now, from, message, &mut self.actions);
                 }
