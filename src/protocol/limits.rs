@@ -123,10 +123,10 @@ pub const MEMBERS_LISTED_MAX: usize = 8192;
 /// Broadcasts that wait to be run by one worker, the one that runs included; what comes beyond is refused.
 pub const BROADCASTS_PENDING_MAX: usize = 256;
 
-/// Broadcasts that one worker remembers.
+/// Broadcasts that one worker remembers, so as not to run them again; the oldest that it has answered make room.
 pub const BROADCASTS_KEPT_MAX: usize = 4096;
 
-/// How long an answer is kept that nobody has thanked for, and how long that it ran is remembered: two ttls (rule B2).
+/// How long an answer is kept that nobody has thanked for: two ttls (rule B2).
 pub const BROADCAST_KEPT: Duration = Duration::from_secs(30);
 
 /// Members that have gone whose fate a broker remembers.

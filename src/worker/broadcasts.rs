@@ -53,10 +53,11 @@ pub enum Action {
 enum State {
     /// It runs, or waits for that.
     Pending { say_at: Moment },
-    /// It has run; the answer is there until the issuer has it.
+    /// It has run. The answer is there until the issuer has it, or that time has come; that it ran is remembered longer:
+    /// an issuer that was stopped may ask again at any time.
     Answered {
         answer: Option<Box<Answer>>,
-        forget_at: Moment,
+        drop_at: Moment,
     },
 }
 
@@ -117,20 +118,15 @@ impl Broadcasts {
                     };
                     out.push(Action::Send(Message::Answer(answer)));
                 }
-                State::Answered { answer: None, .. } => {}
+                State::Answered { answer: None, .. } => {
+                    let note = "it ran, and its answer is not kept any longer".to_owned();
+                    out.push(Action::Send(self.refusal(id, path, note)));
+                }
             };
         }
         if self.pending() >= BROADCASTS_PENDING_MAX {
             let note = format!("{BROADCASTS_PENDING_MAX} broadcasts wait here already: ask again later");
-            return out.push(Action::Send(Message::Answer(Answer {
-                id,
-                member,
-                path: ask.path,
-                status: Status::Refused,
-                elapsed_ms: 0,
-                note: Note(note),
-                body: Blob::default(),
-            })));
+            return out.push(Action::Send(self.refusal(id, ask.path, note)));
         }
         self.make_room();
         let path = ask.path.clone();
@@ -169,7 +165,7 @@ impl Broadcasts {
         out.push(Action::Send(Message::Answer(answer.clone())));
         held.state = State::Answered {
             answer: Some(Box::new(answer)),
-            forget_at: now + BROADCAST_KEPT,
+            drop_at: now + BROADCAST_KEPT,
         };
     }
 
@@ -188,8 +184,12 @@ impl Broadcasts {
     /// Time has passed; `state`: what the handler does that runs now.
     pub fn on_tick(&mut self, now: Moment, state: Option<(BroadcastId, WorkState)>, out: &mut Vec<Action>) {
         for (id, held) in &mut self.held {
-            let State::Pending { say_at } = &mut held.state else {
-                continue;
+            let say_at = match &mut held.state {
+                State::Pending { say_at } => say_at,
+                State::Answered { answer, drop_at } => {
+                    answer.take_if(|_| *drop_at <= now);
+                    continue;
+                }
             };
             if now < *say_at {
                 continue;
@@ -205,25 +205,27 @@ impl Broadcasts {
                 elapsed_ms: now.since(held.asked_at).as_millis() as u64,
             })));
         }
-        let held = &mut self.held;
-        self.order.retain(|id| {
-            let over = held
-                .get(id)
-                .is_none_or(|held| matches!(held.state, State::Answered { forget_at, .. } if forget_at <= now));
-            if over {
-                held.remove(id);
-            }
-            !over
-        });
     }
 
     /// When to tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let at = self.held.values().map(|held| match held.state {
-            State::Pending { say_at } => say_at,
-            State::Answered { forget_at, .. } => forget_at,
+        let at = self.held.values().map(|held| match &held.state {
+            State::Pending { say_at } => Some(*say_at),
+            State::Answered { answer, drop_at } => answer.as_ref().map(|_| *drop_at),
         });
-        at.fold(None, |first, at| earliest(first, Some(at)))
+        at.fold(None, earliest)
+    }
+
+    fn refusal(&self, id: BroadcastId, path: ReturnPath, note: String) -> Message {
+        Message::Answer(Answer {
+            id,
+            member: self.me,
+            path,
+            status: Status::Refused,
+            elapsed_ms: 0,
+            note: Note(note),
+            body: Blob::default(),
+        })
     }
 
     fn pending(&self) -> usize {

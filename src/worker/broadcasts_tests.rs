@@ -74,7 +74,11 @@ fn it_runs_once_however_often_it_is_asked() {
         members: vec![ME],
     });
     all.on_ask(at(1300), ask(1, 4), &mut out);
-    assert_eq!(told(&mut out), [""; 0], "it was answered, and is not run again");
+    assert_eq!(
+        told(&mut out),
+        ["answer 4 refused"],
+        "it was answered, and is not run again"
+    );
 }
 
 /// Rule B2's mutation.
@@ -110,7 +114,7 @@ fn what_is_for_another_incarnation_is_not_run() {
 }
 
 #[test]
-fn too_many_at_once_are_refused_and_the_answered_are_forgotten_in_time() {
+fn too_many_at_once_are_refused_and_answers_are_kept_for_a_time() {
     let mut all = Broadcasts::new(ME, INTERVAL);
     let mut out = Vec::new();
     for number in 0..=BROADCASTS_PENDING_MAX {
@@ -123,8 +127,12 @@ fn too_many_at_once_are_refused_and_the_answered_are_forgotten_in_time() {
     let mut all = Broadcasts::new(ME, INTERVAL);
     all.on_ask(at(0), ask(1, 1), &mut out);
     all.on_done(at(10), done(1), &mut out);
-    let forgotten = at(10) + BROADCAST_KEPT;
-    assert_eq!(all.next_deadline(), Some(forgotten));
-    all.on_tick(forgotten, None, &mut out);
+    let dropped = at(10) + BROADCAST_KEPT;
+    assert_eq!(all.next_deadline(), Some(dropped));
+    all.on_tick(dropped, None, &mut out);
     assert_eq!(all.next_deadline(), None);
+    told(&mut out);
+    // Its issuer was stopped all the while.
+    all.on_ask(dropped + INTERVAL, ask(1, 7), &mut out);
+    assert_eq!(told(&mut out), ["answer 7 refused"], "it does not run again");
 }
