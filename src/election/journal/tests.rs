@@ -85,6 +85,22 @@ fn slot(pages: &Mortal, number: u32) -> SlotJournal {
     journal.slots[number as usize - 1].clone()
 }
 
+/// Who writes a reader in another language goes by the document.
+#[test]
+fn the_document_says_where_each_number_stands() {
+    use super::layout::{ENDED_WORDS, HEADER_WORDS, MAGIC, RECORD_WORDS};
+    let text = include_str!("../../../docs/protocol.md");
+    let hex = format!("{MAGIC:016x}");
+    let magic: Vec<&str> = (0..16).step_by(4).map(|at| &hex[at..at + 4]).collect();
+    for says in [
+        format!("| 0 | magic | `{}`", magic.join("_")),
+        format!("| {HEADER_WORDS} + (*n* − 1) × ({RECORD_WORDS} + {ENDED_WORDS} × ring) |"),
+        format!("entry *e* at {RECORD_WORDS} + {ENDED_WORDS} × (*e* mod ring)"),
+    ] {
+        assert!(text.contains(&says), "{says}");
+    }
+}
+
 #[test]
 fn a_hit_is_read_as_it_was_written() {
     let pages = Mortal::new(usize::MAX);
