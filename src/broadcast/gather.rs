@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::seat::{Books, Limits, Seat, Verdict, span};
 use crate::options::{Batch, Targets};
 use crate::protocol::Message;
 use crate::protocol::ids::{BroadcastId, Member, ReturnPath};
-use crate::protocol::message::WorkState;
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::pool::{Ask, Blob, Check, Enrolled, Fate, Roll, Roster, Thanks};
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
 
-/// How often those who have not answered are asked about, at least; at most each quarter of it.
+/// How often those who have not answered are asked about.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
+
+/// Who is seen alive so often without a receipt takes no notice, however short patience is.
+const IGNORED_LEAST: u32 = 4;
 
 /// What does not change.
 #[derive(Clone, Debug)]
@@ -42,101 +45,6 @@ pub struct Config {
     pub batch: Option<Batch>,
     /// After so many that did not do well nobody further is asked.
     pub stop_after: Option<u32>,
-}
-
-impl Config {
-    /// How often somebody is seen who takes no notice, before that counts: as often as patience has room for.
-    fn ignored_max(&self) -> u32 {
-        let looks = self.patience.as_millis() / CHECK_EVERY.as_millis();
-        u32::try_from(looks).unwrap_or(u32::MAX).max(4)
-    }
-}
-
-/// What became of a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It answered, and all is well.
-    Ok,
-    /// Its handler failed.
-    Failed(Status, String),
-    /// It hangs (rule A2).
-    Hung(String),
-    /// It ended without goodbye.
-    Dead(String),
-    /// It said goodbye.
-    Left(String),
-    /// Its host is not reached.
-    Unreachable(String),
-    /// It was not asked: others had failed.
-    Skipped,
-}
-
-/// One member on the roster.
-#[derive(Clone, Debug)]
-pub struct Seat {
-    /// Its host.
-    pub host: String,
-    /// Who.
-    pub member: Member,
-    /// Its pool.
-    pub pool: String,
-    /// When it was asked first; `None`: not yet.
-    pub asked_at: Option<Moment>,
-    /// When it was settled.
-    pub settled_at: Option<Moment>,
-    /// What became of it; `None`: outstanding.
-    pub verdict: Option<Verdict>,
-    /// What it replied.
-    pub reply: Bytes,
-    sent_at: Moment,
-    received: bool,
-    /// When it was heard last, and what it did then.
-    heard: Option<(Moment, WorkState)>,
-    /// Since when its handler does not go on.
-    stopped_since: Option<Moment>,
-    /// How often it was seen alive and had not told that it was asked.
-    ignored: u32,
-}
-
-impl Seat {
-    /// `alpha/w3`.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.host, self.member.worker)
-    }
-
-    /// From when it was asked to when it was settled, or until now.
-    pub fn took(&self, now: Moment) -> Duration {
-        let until = self.settled_at.unwrap_or(now);
-        self.asked_at.map_or(Duration::ZERO, |asked| until.since(asked))
-    }
-}
-
-/// The books: who was expected, and what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the count of its verdict")]
-pub struct Books {
-    pub expected: usize,
-    pub ok: usize,
-    pub failed: usize,
-    pub hung: usize,
-    pub dead: usize,
-    pub left: usize,
-    pub skipped: usize,
-    pub unreachable: usize,
-    pub outstanding: usize,
-}
-
-impl Books {
-    /// Whether they balance (rule B4). If not, it is a bug.
-    pub const fn balance(&self) -> bool {
-        let others = self.failed + self.hung + self.dead + self.left + self.skipped + self.unreachable;
-        self.expected == self.ok + others + self.outstanding
-    }
-
-    /// How many are settled.
-    pub const fn settled(&self) -> usize {
-        self.expected - self.outstanding
-    }
 }
 
 /// How far it is.
@@ -163,6 +71,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Gather {
     config: Config,
+    limits: Limits,
     phase: Phase,
     began_at: Moment,
     roll_at: Moment,
@@ -179,13 +88,22 @@ pub struct Gather {
     timed_out: bool,
     /// Who came after the roster was pinned.
     late: BTreeSet<Member>,
+    /// How many serve the pool and did not fit the roster.
+    unlisted: usize,
 }
 
 impl Gather {
     /// A broadcast that begins now.
     pub fn new(now: Moment, config: Config) -> Self {
+        let looks = config.patience.as_millis() / CHECK_EVERY.as_millis();
+        let limits = Limits {
+            patience: config.patience,
+            interval: config.interval,
+            ignored_max: u32::try_from(looks).unwrap_or(u32::MAX).max(IGNORED_LEAST),
+        };
         Self {
             config,
+            limits,
             phase: Phase::Rolling,
             began_at: now,
             roll_at: now,
@@ -199,6 +117,7 @@ impl Gather {
             stopped: false,
             timed_out: false,
             late: BTreeSet::new(),
+            unlisted: 0,
         }
     }
 
@@ -227,6 +146,11 @@ impl Gather {
         self.late.iter().copied()
     }
 
+    /// How many serve the pool and are not asked, for they did not fit the roster.
+    pub const fn unlisted(&self) -> usize {
+        self.unlisted
+    }
+
     /// When it began.
     pub const fn began_at(&self) -> Moment {
         self.began_at
@@ -252,10 +176,14 @@ impl Gather {
             Message::Roster(roster) => self.pin(now, roster, out),
             Message::Receipt(m) => {
                 if let Some(seat) = self.outstanding(m.member) {
-                    (seat.received, seat.heard) = (true, Some((now, WorkState::Running)));
+                    seat.on_receipt(now);
                 }
             }
-            Message::Running(m) => self.on_running(now, m.member, m.state),
+            Message::Running(m) => {
+                if let Some(seat) = self.outstanding(m.member) {
+                    seat.on_running(now, m.state);
+                }
+            }
             Message::Answer(m) => {
                 let verdict = match m.status {
                     Status::Ok => Verdict::Ok,
@@ -298,24 +226,12 @@ impl Gather {
             return self.late.extend(late);
         }
         self.phase = Phase::Asking;
+        self.unlisted = (roster.total as usize).saturating_sub(roster.members.len());
         self.seats = roster
             .members
             .into_iter()
             .filter(|one| wanted(one))
-            .map(|one| Seat {
-                host: host.clone(),
-                member: one.member,
-                pool: one.pool,
-                asked_at: None,
-                settled_at: None,
-                verdict: None,
-                reply: Bytes::new(),
-                sent_at: now,
-                received: false,
-                heard: None,
-                stopped_since: None,
-                ignored: 0,
-            })
+            .map(|one| Seat::new(&host, one))
             .collect();
         let places = self.seats.iter().enumerate();
         self.index = places.map(|(place, seat)| (seat.member, place)).collect();
@@ -333,72 +249,28 @@ impl Gather {
         (seat.verdict.is_none() || broken(Rule::B4)).then_some(seat)
     }
 
-    fn on_running(&mut self, now: Moment, member: Member, state: WorkState) {
-        if let Some(seat) = self.outstanding(member) {
-            (seat.received, seat.heard) = (true, Some((now, state)));
-            let stopped = matches!(state, WorkState::Stopped | WorkState::Stalled);
-            seat.stopped_since = stopped.then(|| seat.stopped_since.unwrap_or(now));
-        }
-    }
-
-    /// What the broker sees of a member that has not answered. Hung is rule A2, and nothing else.
+    /// What the broker sees of a member that has not answered.
     fn on_condition(&mut self, now: Moment, member: Member, (silent, still): (u32, u32), out: &mut Vec<Action>) {
-        let (patience, interval) = (self.config.patience, self.config.interval);
+        let limits = self.limits;
         let Some(seat) = self.outstanding(member) else { return };
-        let Some(asked_at) = seat.asked_at else { return };
-        let waited = now.since(asked_at);
         let [silent, still] = [silent, still].map(|ms| Duration::from_millis(ms.into()));
-        let heard = seat.heard.map_or("no receipt".to_owned(), |(at, _)| {
-            format!("last word {} ago", span(now.since(at)))
-        });
-        let may_judge = waited >= patience;
-        // What it said long ago may not be so any more.
-        let fresh = seat.heard.is_some_and(|(at, _)| now.since(at) < 2 * interval);
-        let evidence = if may_judge && still >= patience {
-            format!(
-                "loop still for {}, heartbeat {} old, {heard}",
-                span(still),
-                span(silent)
-            )
-        } else if may_judge && still.is_zero() && silent >= patience {
-            // Its loop cannot be seen.
-            format!("no heartbeat for {}, {heard}", span(silent))
-        } else if fresh && seat.stopped_since.is_some_and(|since| now.since(since) >= patience) {
-            "its handler is stopped, or has ceased to report progress".to_owned()
-        } else {
-            // Its broker is there, and so is it: it was asked again and again.
-            let turns = silent.max(still) < 2 * interval;
-            let ignores = !seat.received && turns;
-            seat.ignored = if ignores { seat.ignored + 1 } else { 0 };
-            if may_judge && seat.ignored >= self.config.ignored_max() {
-                let why = format!("it sends no receipt for {}: does it know broadcasts?", span(waited));
-                self.settle(now, member, Verdict::Failed(Status::Refused, why), out);
-            }
-            return;
-        };
-        self.settle(now, member, Verdict::Hung(evidence), out);
+        if let Some(verdict) = seat.judge(now, (silent, still), limits) {
+            self.settle(now, member, verdict, out);
+        }
     }
 
     fn settle(&mut self, now: Moment, member: Member, verdict: Verdict, out: &mut Vec<Action>) {
+        let Some(place) = self.index.get(&member).copied() else {
+            return;
+        };
         if self.outstanding(member).is_none() {
             return;
         }
-        let books = &mut self.books;
-        let column = match verdict {
-            Verdict::Ok => &mut books.ok,
-            Verdict::Failed(..) => &mut books.failed,
-            Verdict::Hung(_) => &mut books.hung,
-            Verdict::Dead(_) => &mut books.dead,
-            Verdict::Left(_) => &mut books.left,
-            Verdict::Unreachable(_) => &mut books.unreachable,
-            Verdict::Skipped => &mut books.skipped,
-        };
-        *column += 1;
-        let Some(seat) = self.outstanding(member) else { return };
-        (seat.settled_at, seat.verdict) = (Some(now), Some(verdict));
-        let books = &mut self.books;
-        books.outstanding = books.outstanding.saturating_sub(1);
-        out.extend(self.index.get(&member).map(|place| Action::Settled(*place)));
+        self.books.settle(&verdict);
+        if let Some(seat) = self.seats.get_mut(place) {
+            (seat.settled_at, seat.verdict) = (Some(now), Some(verdict));
+        }
+        out.push(Action::Settled(place));
         self.close_if_settled();
     }
 
@@ -463,7 +335,8 @@ impl Gather {
             .iter_mut()
             .filter(|seat| seat.verdict.is_none() && seat.asked_at.is_some());
         let members = unheard.map(|seat| {
-            (seat.sent_at, seat.ignored) = (now, 0);
+            seat.sent_at = now;
+            seat.restart_clocks();
             seat.member
         });
         let members = members.collect();
@@ -476,7 +349,7 @@ impl Gather {
         if now.since(self.tick_at) > self.config.interval + CHECK_EVERY && !broken(Rule::A3) {
             self.heard_at = now;
             for seat in &mut self.seats {
-                (seat.stopped_since, seat.ignored) = (None, 0);
+                seat.restart_clocks();
             }
         }
         self.tick_at = now;
@@ -529,8 +402,7 @@ impl Gather {
             }
             all.push(seat.member);
             // One that is silent has lost the message, or the answer to it was lost: it is kept, and sent again.
-            let silent = seat.heard.is_none_or(|(at, _)| now.since(at) >= 2 * interval);
-            if silent && now.since(seat.sent_at) >= interval {
+            if !seat.is_fresh(now, interval) && now.since(seat.sent_at) >= interval {
                 seat.sent_at = now;
                 again.push(seat.member);
             }
@@ -569,11 +441,6 @@ impl Gather {
         let timeout = self.config.timeout.map(|timeout| self.began_at + timeout);
         timeout.map_or(due, |at| at.min(due))
     }
-}
-
-fn span(span: Duration) -> String {
-    let tenths = span.as_millis() / 100;
-    format!("{}.{}s", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]

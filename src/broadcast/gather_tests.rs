@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::message::WorkState;
 use crate::protocol::pool::{Answer, Condition, Gone, Note, Receipt, Running};
 use crate::protocol::{Incarnation, Term, WorkerId};
 
@@ -361,6 +362,17 @@ fn a_timeout_ends_it_whoever_is_outstanding() {
     assert_eq!(bench.gather.books().outstanding, 1);
     bench.hear(1001, answer(2, Status::Ok));
     assert_eq!(bench.gather.books().outstanding, 1, "what comes later changes nothing");
+}
+
+#[test]
+fn who_does_not_fit_the_roster_is_counted() {
+    let mut gather = Gather::new(at(0), config());
+    let Message::Roster(mut all) = roster(2) else {
+        unreachable!()
+    };
+    all.total = 9;
+    gather.on_message(at(1), Message::Roster(all), &mut Vec::new());
+    assert_eq!((gather.unlisted(), gather.books().expected), (7, 2));
 }
 
 #[test]

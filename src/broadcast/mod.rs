@@ -6,5 +6,6 @@ pub mod fold;
 pub mod gather;
 pub mod report;
 mod run;
+pub mod seat;
 
 pub use run::{BroadcastError, run};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::fold::fold;
-use super::gather::{Books, Seat, Verdict};
+use super::seat::{Books, Seat, Verdict};
 use crate::exit::Exit;
 use crate::options::ReportFormat;
 use crate::protocol::Moment;
@@ -65,7 +65,7 @@ impl Report {
                     kind: "broadcast",
                     id: id.to_string(),
                     elapsed_ms: json::millis(took),
-                    books: books.into(),
+                    books,
                     members,
                 };
                 said.out = json::line(&whole).into_bytes();
@@ -295,48 +295,8 @@ struct Whole {
     kind: &'static str,
     id: String,
     elapsed_ms: f64,
-    books: Columns,
+    books: Books,
     members: Vec<Object>,
-}
-
-#[derive(Serialize)]
-struct Columns {
-    expected: usize,
-    ok: usize,
-    failed: usize,
-    hung: usize,
-    dead: usize,
-    left: usize,
-    skipped: usize,
-    unreachable: usize,
-    outstanding: usize,
-}
-
-impl From<Books> for Columns {
-    fn from(books: Books) -> Self {
-        let Books {
-            expected,
-            ok,
-            failed,
-            hung,
-            dead,
-            left,
-            skipped,
-            unreachable,
-            outstanding,
-        } = books;
-        Self {
-            expected,
-            ok,
-            failed,
-            hung,
-            dead,
-            left,
-            skipped,
-            unreachable,
-            outstanding,
-        }
-    }
 }
 
 #[cfg(test)]

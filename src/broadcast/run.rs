@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::fold::fold;
-use super::gather::{Action, Config, Gather, Phase, Seat};
+use super::gather::{Action, Config, Gather, Phase};
 use super::report::{self, Report, Said};
+use super::seat::Seat;
 use crate::clock;
 use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::BroadcastOptions;
 use crate::protocol::Message;
 use crate::protocol::ids::BroadcastId;
-use crate::protocol::limits::{BROADCAST_BYTES_MAX, MESSAGES_PER_TURN_MAX};
+use crate::protocol::limits::{BROADCAST_BYTES_MAX, MEMBERS_LISTED_MAX, MESSAGES_PER_TURN_MAX};
 use crate::runtime::RuntimeDir;
 use crate::signals::Stop;
 use crate::term::{Bar, Output, Screen, error, note};
@@ -281,6 +282,12 @@ impl<'a> Issuer<'a> {
                 "not asked, for it came after the roster was pinned: {names}"
             ));
         }
+        let unlisted = self.gather.unlisted();
+        if unlisted > 0 {
+            note(&format_args!(
+                "not asked, for a roster holds {MEMBERS_LISTED_MAX}: {unlisted} more; ask pool by pool"
+            ));
+        }
         if !self.options.not_asked.is_empty() {
             note(&format_args!(
                 "this version asks its own host only; not asked: {}",
@@ -300,7 +307,8 @@ impl<'a> Issuer<'a> {
             self.gather.timed_out(),
             self.options.largest_code,
         );
-        Ok(if exit == Exit::Success && !self.options.not_asked.is_empty() {
+        let not_all = unlisted > 0 || !self.options.not_asked.is_empty();
+        Ok(if exit == Exit::Success && not_all {
             Exit::Incomplete
         } else {
             exit

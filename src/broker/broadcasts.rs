@@ -59,10 +59,7 @@ impl Machine {
     /// What journals tell of those that had gone before this broker began.
     pub(super) fn inherit_fates(&mut self, now: Moment, journals: &[WorkerJournal]) {
         for journal in journals {
-            let member = Member {
-                worker: journal.worker,
-                incarnation: journal.incarnation,
-            };
+            let member = Member::new(journal.worker, journal.incarnation);
             if journal.alive {
                 self.fates.heirlooms.insert(member);
                 continue;
@@ -77,10 +74,7 @@ impl Machine {
         let workers = self.registry.workers().filter(|(_, worker)| asked(&worker.pool));
         let all: Vec<Enrolled> = workers
             .map(|(id, worker)| Enrolled {
-                member: Member {
-                    worker: id,
-                    incarnation: worker.incarnation,
-                },
+                member: Member::new(id, worker.incarnation),
                 pool: worker.pool.clone(),
                 draining: worker.draining,
             })

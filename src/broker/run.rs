@@ -30,6 +30,9 @@ use super::machine::{Action, Config, Machine};
 /// Ends of processes that one turn takes.
 const ENDS_PER_TURN_MAX: usize = 64;
 
+/// However many ask, the loops of all workers are looked at no more often than this.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// What a worker sent before it died is taken before its death: libzmq reads its connection meanwhile.
 const LAST_WORDS: Duration = Duration::from_millis(10);
 
@@ -124,6 +127,7 @@ pub(super) struct Loop {
     dir: RuntimeDir,
     eyes: Eyes,
     unjournalled: Unjournalled,
+    looked_at: Moment,
     look_at: Moment,
     prune_at: Moment,
 }
@@ -153,6 +157,7 @@ impl Loop {
             dir,
             eyes: Eyes::default(),
             unjournalled,
+            looked_at: Moment::ZERO,
             look_at: Moment::ZERO,
             prune_at: Moment::ZERO,
         })
@@ -248,7 +253,7 @@ impl Loop {
         if now < self.look_at {
             return;
         }
-        self.look_at = now + self.timing.interval / 2;
+        (self.looked_at, self.look_at) = (now, now + self.timing.interval / 2);
         if now >= self.prune_at {
             self.prune();
         }
@@ -332,7 +337,7 @@ impl Loop {
                 Ok(message) => {
                     if matches!(message, Message::Ask(_) | Message::Check(_)) {
                         // Somebody is about to judge by what is seen.
-                        self.look_at = Moment::ZERO;
+                        self.look_at = self.look_at.min(self.looked_at + LOOK_AGAIN_AFTER);
                         self.look_around();
                     }
                     self.notice_successor(&message);

@@ -155,6 +155,13 @@ pub struct Member {
     pub incarnation: Incarnation,
 }
 
+impl Member {
+    /// This one.
+    pub const fn new(worker: WorkerId, incarnation: Incarnation) -> Self {
+        Self { worker, incarnation }
+    }
+}
+
 /// The way back to whoever asks, as a broker wrote it down for itself: to all others it is a number of bytes to be sent
 /// back. Empty: the peer that the message came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]

@@ -72,10 +72,7 @@ impl Control {
     ) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(socket)?;
-        let member = Member {
-            worker: me.slot.worker,
-            incarnation: me.incarnation,
-        };
+        let member = Member::new(me.slot.worker, me.incarnation);
         Ok(Self {
             broadcasts: Broadcasts::new(member, interval),
             herald,

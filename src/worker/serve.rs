@@ -99,10 +99,9 @@ pub fn serve(
         member.leave();
         match ended {
             Ended::Asked => return Ok(()),
-            Ended::Absent => {
+            Ended::Absent(reloaded) => {
                 warn!("entering anew");
-                // As it was asked last; a layout that cannot be read was complained of.
-                options = again().unwrap_or(options);
+                options = reloaded.map_or(options, |reloaded| *reloaded);
             }
         }
     }
@@ -123,8 +122,8 @@ fn start(slot: SlotLoop, number: u32, done: Waker, failed: Arc<AtomicU32>) -> Re
 enum Ended {
     /// It was asked to.
     Asked,
-    /// Its entry in the runtime directory is gone.
-    Absent,
+    /// Its entry in the runtime directory is gone; and what it was asked since by another layout, if it was.
+    Absent(Option<Box<WorkerOptions>>),
 }
 
 /// One presence: from entering the members to leaving them.
@@ -201,14 +200,14 @@ impl<'a> Serving<'a> {
 
     fn run(mut self, stop: &Stop, again: impl Fn() -> Result<WorkerOptions, String>) -> Result<Ended, WorkerError> {
         let interval = self.options.timing.interval;
-        let mut reloads = stop.reloads();
+        let (mut reloads, mut reloaded) = (stop.reloads(), None);
         let mut check_at = clock::now() + interval;
         let mut absent = false;
         while stop.stage() == 0 && !absent && self.slots.failed.load(Ordering::Acquire) == 0 {
             self.control.turn(&self.woken)?;
             if stop.reloads() != reloads {
                 reloads = stop.reloads();
-                self.reload(again());
+                reloaded = self.reload(again()).or(reloaded);
             }
             if clock::now() >= check_at {
                 check_at = clock::now() + interval;
@@ -223,17 +222,20 @@ impl<'a> Serving<'a> {
         }
         self.drain(stop)?;
         match self.slots.failed.load(Ordering::Acquire) {
-            0 if stop.stage() == 0 => Ok(Ended::Absent),
+            0 if stop.stage() == 0 => Ok(Ended::Absent(reloaded)),
             0 => Ok(Ended::Asked),
             failed => Err(WorkerError::Slots(failed)),
         }
     }
 
     /// New Hits get what is asked for now; those that run finish with what they have.
-    fn reload(&self, asked: Result<WorkerOptions, String>) {
+    fn reload(&self, asked: Result<WorkerOptions, String>) -> Option<Box<WorkerOptions>> {
         let asked = match asked {
             Ok(asked) => asked,
-            Err(what) => return error!("the layout was not taken over, all stays as it is: {what}"),
+            Err(what) => {
+                error!("the layout was not taken over, all stays as it is: {what}");
+                return None;
+            }
         };
         if self.common.service.set(Service::of(&asked)) {
             info!(
@@ -250,6 +252,7 @@ impl<'a> Serving<'a> {
                 not_changed.join(", ")
             );
         }
+        Some(Box::new(asked))
     }
 
     /// Takes no new Hit, lets what runs finish within the grace, says goodbye.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use bytes::Bytes;
-use zhit::broadcast::gather::{self, Config, Gather, Phase, Verdict};
+use zhit::broadcast::gather::{self, Config, Gather, Phase};
+use zhit::broadcast::seat::Verdict;
 use zhit::broker::machine::{self, Machine};
 use zhit::election::journal::WorkerJournal;
 use zhit::options::Targets;

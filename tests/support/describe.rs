@@ -69,6 +69,16 @@ impl Lines {
             .add("start", suspect.start_ticks)
     }
 
+    fn progress(&mut self, progress: Option<&Progress>) -> &mut Self {
+        match progress {
+            Some(progress) => self
+                .add("done", progress.done)
+                .add("total", progress.total)
+                .text("note", &progress.note),
+            None => self,
+        }
+    }
+
     fn ack(&mut self, ack: AckPoint) -> &mut Self {
         self.add("ack.seq", ack.seq)
             .add("ack.offset", ack.offset)
@@ -280,13 +290,7 @@ fn describe_life<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Lines {
                 .add("elapsed_ms", m.elapsed_ms)
                 .add("bytes_in", m.bytes_in)
                 .add("bytes_out", m.bytes_out);
-            if let Some(progress) = &m.progress {
-                lines
-                    .add("done", progress.done)
-                    .add("total", progress.total)
-                    .text("note", &progress.note);
-            }
-            lines
+            lines.progress(m.progress.as_ref())
         }
         Message::Close(m) => lines
             .add("reason", format_args!("{} ({:?})", m.reason as u8, m.reason))

@@ -49,13 +49,7 @@ pub(super) fn describe<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut L
                 .add("bytes_in", m.bytes_in)
                 .add("bytes_out", m.bytes_out)
                 .add("progress", u8::from(m.progress.is_some()));
-            if let Some(progress) = &m.progress {
-                lines
-                    .add("done", progress.done)
-                    .add("total", progress.total)
-                    .text("note", &progress.note);
-            }
-            lines
+            lines.progress(m.progress.as_ref())
         }
         other => describe_broadcast(other, lines),
     }
