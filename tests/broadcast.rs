@@ -226,6 +226,16 @@ fn a_rolling_broadcast_stops_after_failures_and_logs_each_job() {
         "{log}"
     );
     broadcast(&host, &["-S", "--to", "alpha/w2", "reload"]).run().code(1);
+    // A log that cannot be written is found out before anybody is asked.
+    let before = fs::read_to_string(host.room().join("ran")).expect("it");
+    let nowhere = host.room().join("none/log");
+    let arguments = ["--joblog", nowhere.to_str().expect("a path"), "reload"];
+    broadcast(&host, &arguments)
+        .run()
+        .code(2)
+        .wrote("")
+        .says("cannot write the job log");
+    assert_eq!(fs::read_to_string(host.room().join("ran")).expect("it"), before);
     end(all);
     host.stop();
 }

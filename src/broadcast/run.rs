@@ -1,8 +1,8 @@
 //! The loop of `zhit broadcast`: one socket to this host's broker, around the pure [`Gather`].
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -68,6 +68,8 @@ pub fn run(
     dir: &RuntimeDir,
     stop: &Stop,
 ) -> Result<Exit, BroadcastError> {
+    // Before anybody is asked: what has run cannot be taken back for want of a log.
+    let joblog = options.joblog.as_ref().map(|path| Joblog::create(path)).transpose()?;
     let body = request(options)?;
     let mut id = BroadcastId::default();
     getrandom::fill(&mut id.0).map_err(BroadcastError::Random)?;
@@ -82,7 +84,7 @@ pub fn run(
         batch: options.batch,
         stop_after: options.stop_after,
     };
-    match Issuer::new(options, config, context, dir, stop)?.run() {
+    match Issuer::new(options, config, context, dir, stop)?.run(joblog) {
         Err(BroadcastError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Signal(SIGPIPE)),
         ended => ended,
     }
@@ -99,6 +101,30 @@ fn request(options: &BroadcastOptions) -> Result<Bytes, BroadcastError> {
         return Err(BroadcastError::TooLong);
     }
     Ok(bytes.into())
+}
+
+/// Where the job log goes.
+struct Joblog {
+    path: PathBuf,
+    file: File,
+}
+
+impl Joblog {
+    fn create(path: &Path) -> Result<Self, BroadcastError> {
+        let path = path.to_owned();
+        match File::create(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(BroadcastError::Joblog { path, source }),
+        }
+    }
+
+    fn write(mut self, text: &str) -> Result<(), BroadcastError> {
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(|source| BroadcastError::Joblog {
+            path: self.path,
+            source,
+        })
+    }
 }
 
 struct Issuer<'a> {
@@ -150,7 +176,7 @@ impl<'a> Issuer<'a> {
         })
     }
 
-    fn run(mut self) -> Result<Exit, BroadcastError> {
+    fn run(mut self, joblog: Option<Joblog>) -> Result<Exit, BroadcastError> {
         let began = clock::unix_seconds();
         while self.gather.phase() != Phase::Closed && self.stop.stage() == 0 {
             self.receive()?;
@@ -171,7 +197,7 @@ impl<'a> Issuer<'a> {
             }
         }
         self.gather.end();
-        self.close(began)
+        self.close(began, joblog)
     }
 
     fn receive(&mut self) -> Result<(), BroadcastError> {
@@ -259,7 +285,7 @@ impl<'a> Issuer<'a> {
         Ok(())
     }
 
-    fn close(mut self, began: u64) -> Result<Exit, BroadcastError> {
+    fn close(mut self, began: u64, joblog: Option<Joblog>) -> Result<Exit, BroadcastError> {
         let now = clock::now();
         let began_at = self.gather.began_at();
         let took = now.since(began_at);
@@ -267,13 +293,10 @@ impl<'a> Issuer<'a> {
         self.bar.finish();
         let said = self.report.closed(now, self.id, (self.gather.seats(), books), took);
         self.say(&said)?;
-        if let Some(path) = &self.options.joblog {
+        if let Some(joblog) = joblog {
             let request = String::from_utf8_lossy(self.options.request.as_deref().unwrap_or(b"-"));
             let log = report::joblog(now, (began, began_at), self.gather.seats(), self.sent_bytes, &request);
-            fs::write(path, log).map_err(|source| BroadcastError::Joblog {
-                path: path.clone(),
-                source,
-            })?;
+            joblog.write(&log)?;
         }
         let late: Vec<String> = self.gather.late().map(|member| member.worker.to_string()).collect();
         if !late.is_empty() {
