@@ -187,27 +187,30 @@ fn run(around: &Surroundings, shared: &Shared, began: Moment, job: Job) -> Done 
             break (Status::NotStarted, error.to_string());
         }
     };
-    let note = if reply.is_too_long() {
-        format!(
-            "the reply is longer than {reply_max} bytes, the most of a broadcast's: let a Hit ask for it (zhit client)"
-        )
-    } else {
-        match (status, last_words(running.stderr_tail())) {
-            (Status::Ok, _) => String::new(),
-            // The status says it already.
-            (Status::Exit(_) | Status::Signal(_), said) => said,
-            (_, said) if said.is_empty() => note,
-            (_, said) => format!("{note}; {said}"),
-        }
-    };
-    let body = if reply.is_too_long() {
-        Bytes::new()
-    } else {
-        reply.body.into()
-    };
+    let ended = (status, note);
+    let (status, note, body) = conclude(ended, reply, &last_words(running.stderr_tail()));
     // Its directory goes with it; what cannot be removed is swept by the next worker of this number.
     let _ = scratch.remove();
     Done { id, status, note, body }
+}
+
+/// What is answered when the handler has ended so. One whose reply is too long may have ended well before it was stopped.
+fn conclude((status, note): (Status, String), reply: Reply, stderr: &str) -> (Status, String, Bytes) {
+    if reply.is_too_long() {
+        let note = format!(
+            "the reply is longer than {} bytes, the most of a broadcast's: let a Hit ask for it (zhit client)",
+            reply.most
+        );
+        return (Status::Refused, note, Bytes::new());
+    }
+    let note = match status {
+        Status::Ok => String::new(),
+        // The status says it already.
+        Status::Exit(_) | Status::Signal(_) => stderr.to_owned(),
+        _ if stderr.is_empty() => note,
+        _ => format!("{note}; {stderr}"),
+    };
+    (status, note, reply.body.into())
 }
 
 /// What the handler gives.
@@ -255,4 +258,36 @@ fn last_words(stderr: &[u8]) -> String {
     String::from_utf8_lossy(stderr.get(from..).unwrap_or_default())
         .trim()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concluded(status: Status, body: &[u8], stderr: &str) -> (Status, String, Bytes) {
+        let reply = Reply {
+            body: body.to_vec(),
+            most: 4,
+        };
+        conclude((status, "why".to_owned()), reply, stderr)
+    }
+
+    #[test]
+    fn a_reply_that_is_too_long_is_refused_however_its_handler_ended() {
+        for status in [Status::Ok, Status::Exit(3), Status::Refused] {
+            let (said, note, body) = concluded(status, b"12345", "");
+            assert_eq!((said, body.len()), (Status::Refused, 0));
+            assert!(note.starts_with("the reply is longer than 4 bytes"), "{note}");
+        }
+        assert_eq!(concluded(Status::Ok, b"1234", "").2, "1234");
+    }
+
+    #[test]
+    fn a_failure_is_told_with_the_handlers_own_words() {
+        let note = |status, stderr| concluded(status, b"", stderr).1;
+        assert_eq!(note(Status::Ok, "said"), "");
+        assert_eq!(note(Status::Exit(1), "said"), "said");
+        assert_eq!(note(Status::Deadline, ""), "why");
+        assert_eq!(note(Status::Deadline, "said"), "why; said");
+    }
 }
