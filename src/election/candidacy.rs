@@ -104,6 +104,12 @@ impl Candidacy {
         }
     }
 
+    /// Whether this worker's place matters: while the office is vacant. To find it out is work that grows with the number
+    /// of members, and each of them would do it.
+    pub const fn needs_rank(&self) -> bool {
+        self.vacant_at.is_some()
+    }
+
     /// This worker's place among the present members, by number, from 0; `None` while it is none of them (rule A5).
     pub fn on_members(&mut self, now: Moment, rank: Option<u32>) {
         if self.rank != rank {

@@ -5,7 +5,7 @@
 //! its own vote; each answers from what it sees itself. A vote names the process and the counter at which that stands
 //! still, so one that was long under way tells of nothing that has happened since.
 //!
-//! Each turn of the loop: drain the sockets, tell of the members, read the counter, then tick. What the machine says is
+//! Each turn of the loop: drain the sockets, tell of the members (if that matters), read the counter, then tick. What the machine says is
 //! done before it or [`candidacy`](super::candidacy) is told anything else: a suspicion that is acted upon after its
 //! suspect has gone is one against nobody. Nobody is killed but in a tick that follows upon a fresh reading.
 
@@ -111,7 +111,8 @@ impl Vote {
         }
     }
 
-    /// Who is present now, this worker among them.
+    /// Who is present now, this worker among them. To be told before a ballot or vote is, and while
+    /// [`needs_members`](Self::needs_members).
     pub fn on_members(&mut self, now: Moment, facts: &[Fact], out: &mut Vec<Action>) {
         self.wake(now, out);
         self.members.update(now, facts);
@@ -165,6 +166,13 @@ impl Vote {
     pub fn tally(&self, now: Moment) -> Option<Tally> {
         let watched = self.watched.as_ref()?;
         watched.case.as_ref().map(|case| self.count(now, watched, case))
+    }
+
+    /// Whether it matters who is present: from a ping on that is unanswered. To look is work that grows with the number
+    /// of members, and each of them would do it.
+    pub fn needs_members(&self) -> bool {
+        let watched = self.watched.as_ref();
+        watched.is_some_and(|watched| watched.asked_at.is_some() || watched.case.is_some())
     }
 
     /// What this worker thinks of the master.

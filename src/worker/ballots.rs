@@ -4,6 +4,7 @@
 //! when there is first something to say to it, which is when the broker hangs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
@@ -121,7 +122,11 @@ impl Ballots {
         self.perform()?;
         self.watch_holder(holder);
         self.perform()?;
-        self.list_members();
+        if self.machine.tally(clock::now()).is_some() {
+            self.list_members(Duration::ZERO);
+        } else if self.machine.needs_members() {
+            self.list_members(self.timing.interval);
+        }
         self.read_beat();
         self.perform()?;
         self.machine.on_tick(clock::now(), &mut self.actions);
@@ -150,6 +155,9 @@ impl Ballots {
 
     fn on_message(&mut self, from: Peer, message: &Message) -> Result<(), NetError> {
         let now = clock::now();
+        if matches!(message, Message::Ballot(_) | Message::Vote(_)) {
+            self.list_members(self.timing.interval);
+        }
         match message {
             Message::Ballot(said) => {
                 let voter = voter(said.member, said.incarnation);
@@ -190,11 +198,10 @@ impl Ballots {
         }
     }
 
-    /// Who is present: each interval, and each turn while somebody is suspected.
-    fn list_members(&mut self) {
+    /// Who is present, unless that was looked at less than so long ago.
+    fn list_members(&mut self, age: Duration) {
         let now = clock::now();
-        let suspecting = self.machine.tally(now).is_some();
-        if !suspecting && self.listed_at.is_some_and(|at| now.since(at) < self.timing.interval) {
+        if self.listed_at.is_some_and(|at| now.since(at) < age) {
             return;
         }
         self.listed_at = Some(now);

@@ -96,9 +96,12 @@ impl OfficeWatch {
         std::mem::take(&mut self.changed)
     }
 
-    /// This worker's place among the present members. Looked up each interval, and before anything depends on it.
+    /// This worker's place among the present members: looked up when it enters, when the broker ends, and each interval
+    /// while there is none. At other times an old place will do, since only the order of candidates depends on it.
     fn rank(&mut self, now: Moment) {
-        let due = self.ranked_at.is_none_or(|at| now.since(at) >= self.timing.interval);
+        let due = self
+            .ranked_at
+            .is_none_or(|at| self.machine.needs_rank() && now.since(at) >= self.timing.interval);
         if !due && !self.ended {
             return;
         }

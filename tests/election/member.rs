@@ -30,6 +30,8 @@ pub(crate) struct Member {
     pub(crate) dir: u32,
     pub(crate) beat: u64,
     pub(crate) inbox: Vec<Input>,
+    /// It has looked for its rank since it entered.
+    pub(crate) ranked: bool,
     /// Whose pidfd and counter it has open.
     pub(crate) watched: Option<Index>,
     /// Whose pidfd it has opened since the vote began.
@@ -63,6 +65,7 @@ impl Member {
             dir,
             beat: 0,
             inbox: Vec::new(),
+            ranked: false,
             watched: None,
             charge: None,
             heard: Term(0),
@@ -129,6 +132,9 @@ impl World {
 
     fn take_input(&mut self, index: usize, input: &Input) {
         let now = self.now;
+        if matches!(input, Input::Message(..)) {
+            self.tell_voters(index);
+        }
         let member = &mut self.members[index];
         let (mut votes, mut looks) = (Vec::new(), Vec::new());
         match *input {
@@ -148,6 +154,8 @@ impl World {
             Input::HolderEnded(process) => {
                 if member.watched == Some(process) {
                     member.watched = None;
+                    self.tell_rank(index);
+                    let member = &mut self.members[index];
                     member.candidacy.on_holder_ended(now, &mut looks);
                 }
             }
@@ -191,26 +199,39 @@ impl World {
             .expect("one more number than members")
     }
 
+    /// A worker looks at the others only when that matters: what it knows at other times may be as old as it likes.
     fn tell_members(&mut self, index: usize) {
-        let present = self.present();
-        let facts: Vec<_> = present
-            .iter()
-            .map(|other| {
-                let member = &self.members[*other];
-                Fact {
-                    id: member.me.id,
-                    incarnation: member.me.incarnation,
-                    votes: true,
-                    beat: Some(member.beat),
-                }
-            })
-            .collect();
-        let rank = present.iter().position(|other| *other == index).map(|rank| rank as u32);
-        let mut out = Vec::new();
+        if self.members[index].vote.needs_members() {
+            self.tell_voters(index);
+        }
+        let member = &self.members[index];
+        if !member.ranked || member.candidacy.needs_rank() {
+            self.tell_rank(index);
+        }
+    }
+
+    fn tell_rank(&mut self, index: usize) {
+        let rank = self.present().iter().position(|other| *other == index);
         let now = self.now;
         let member = &mut self.members[index];
-        member.vote.on_members(now, &facts, &mut out);
-        member.candidacy.on_members(now, rank);
+        member.ranked = true;
+        member.candidacy.on_members(now, rank.map(|rank| rank as u32));
+    }
+
+    fn tell_voters(&mut self, index: usize) {
+        let fact = |other: usize| {
+            let member = &self.members[other];
+            Fact {
+                id: member.me.id,
+                incarnation: member.me.incarnation,
+                votes: true,
+                beat: Some(member.beat),
+            }
+        };
+        let facts: Vec<_> = self.present().into_iter().map(fact).collect();
+        let mut out = Vec::new();
+        let now = self.now;
+        self.members[index].vote.on_members(now, &facts, &mut out);
         self.do_votes(index, out);
     }
 

@@ -92,8 +92,9 @@ pub(super) struct Members {
 impl Members {
     /// Takes what is seen of the members. Who is new, or another under an old number, has said nothing yet.
     pub(super) fn update(&mut self, now: Moment, facts: &[Fact]) {
+        let present: BTreeMap<_, _> = facts.iter().map(|fact| (fact.id, fact.incarnation)).collect();
         self.all
-            .retain(|_, member| facts.iter().any(|fact| is_same(fact, &member.fact)));
+            .retain(|id, member| present.get(id) == Some(&member.fact.incarnation));
         for fact in facts {
             let member = self.all.entry(fact.id).or_insert(Member {
                 fact: *fact,
@@ -179,8 +180,4 @@ impl Members {
         tally.needed = tally.of / 2 + 1;
         tally
     }
-}
-
-fn is_same(one: &Fact, other: &Fact) -> bool {
-    (one.id, one.incarnation) == (other.id, other.incarnation)
 }
