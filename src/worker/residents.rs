@@ -12,11 +12,14 @@ use super::scratch::Scratch;
 use crate::clock;
 use crate::election::journal::{SlotWriter, Store};
 use crate::protocol::ids::SlotId;
-use crate::protocol::time::Moment;
-use crate::runtime::start_ticks;
+use crate::protocol::time::{Moment, earliest};
 
 /// How often those that were started ahead are looked at. One that could not live is not started again before that.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long after one was taken the next is started at the earliest: a start takes the processor from the first reply,
+/// which was the reason to start it ahead.
+const START_AFTER: Duration = Duration::from_millis(5);
 
 /// The co-processes.
 #[derive(Default)]
@@ -26,7 +29,8 @@ pub(super) struct Residents {
     /// Started ahead, the oldest first.
     spares: VecDeque<Coprocess>,
     started: u64,
-    look_at: Moment,
+    /// `None`: at once.
+    look_at: Option<Moment>,
 }
 
 impl Residents {
@@ -41,13 +45,11 @@ impl Residents {
             return Ok(*resident);
         }
         let now = clock::now();
-        // Another is started as soon as there is time for it.
-        self.look_at = now;
+        self.look_at = Some(now + START_AFTER);
         while let Some(mut spare) = self.spares.pop_front() {
             if lives(&mut spare, talk, now) {
                 // Rule O2: before it sees a byte.
-                let pid = spare.pid();
-                journal.write_group(pid, start_ticks(pid).unwrap_or(0));
+                journal.write_group(spare.pid(), spare.started_at());
                 return Ok(spare);
             }
         }
@@ -106,12 +108,14 @@ impl Residents {
 
     /// When to look again.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        self.resident.as_ref().and_then(|resident| resident.next_deadline())
+        let resident = self.resident.as_ref().and_then(|resident| resident.next_deadline());
+        earliest(resident, self.look_at)
     }
 
     /// None are to be started ahead any more.
     pub(super) fn let_cool(&mut self) {
         self.spares.clear();
+        self.look_at = None;
     }
 
     /// Starts one ahead if one is missing. Those that were started otherwise than `talk` says, or have ended, are replaced.
@@ -123,7 +127,7 @@ impl Residents {
         grace: Duration,
     ) {
         let now = clock::now();
-        if now < self.look_at {
+        if self.look_at.is_some_and(|at| now < at) {
             return;
         }
         self.spares.retain(|spare| spare.is_of(talk));
@@ -134,7 +138,7 @@ impl Residents {
             warn!(%slot, "a handler that was started ahead has ended, or has spoken, before it was asked");
         }
         if have_died || self.spares.len() >= talk.warm as usize {
-            self.look_at = now + LOOK_EVERY;
+            self.look_at = Some(now + LOOK_EVERY);
             return;
         }
         self.started += 1;
@@ -147,10 +151,11 @@ impl Residents {
             grace,
             known_at: None,
         };
+        self.look_at = None;
         match Coprocess::start(talk, home) {
             Ok(spare) => self.spares.push_back(spare),
             Err(note) => {
-                self.look_at = now + LOOK_EVERY;
+                self.look_at = Some(now + LOOK_EVERY);
                 warn!(%slot, "{note}");
             }
         }

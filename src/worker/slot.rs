@@ -323,7 +323,29 @@ impl SlotLoop {
         });
         if is_resident {
             self.machine.on_resident();
+            // It is asked before anything else is done, and works meanwhile.
+            self.turn_handler(0);
         }
+    }
+
+    /// Hands the handler what it wants and there is, and lets it do what it can, with at most so many bytes given. Returns
+    /// whether anything was done.
+    fn turn_handler(&mut self, room: usize) -> bool {
+        let Some(running) = &mut self.running else {
+            return false;
+        };
+        let mut moved = false;
+        while running.wants_input()
+            && let Some(piece) = self.machine.next_input()
+        {
+            running.feed(piece.bytes, piece.end.is_some());
+            moved = true;
+        }
+        let before = running.taken();
+        running.turn(clock::now(), room, &mut self.outputs);
+        let taken = running.taken() - before;
+        self.machine.on_taken(taken);
+        moved || taken > 0 || !self.outputs.is_empty()
     }
 
     /// A co-process that is asked nothing has to stay alive and silent, or its Hit is over.
@@ -343,8 +365,11 @@ impl SlotLoop {
 
     /// Keeps co-processes started ahead, one a turn.
     fn keep_warm(&mut self) {
-        if self.running.is_some() || self.common.orders.drain.load(Ordering::Acquire) {
+        if self.running.is_some() {
             return;
+        }
+        if self.common.orders.drain.load(Ordering::Acquire) {
+            return self.residents.let_cool();
         }
         let next = self.common.service.get();
         let Spec::Coprocess(talk) = &next.spec else {
@@ -367,20 +392,8 @@ impl SlotLoop {
     /// Moves bytes between the stream and the handler until neither can take more.
     fn drive(&mut self) -> Result<(), NetError> {
         let (mut unsent, mut given) = (0, 0);
-        while let Some(running) = &mut self.running
-            && given < TURN_BYTES_MAX
-        {
-            let mut moved = false;
-            while running.wants_input()
-                && let Some(piece) = self.machine.next_input()
-            {
-                running.feed(piece.bytes, piece.end.is_some());
-                moved = true;
-            }
-            let taken = running.taken();
-            running.turn(clock::now(), self.machine.output_room(), &mut self.outputs);
-            self.machine.on_taken(running.taken() - taken);
-            moved |= running.taken() > taken || !self.outputs.is_empty();
+        while self.running.is_some() && given < TURN_BYTES_MAX {
+            let moved = self.turn_handler(self.machine.output_room());
             let output = self.take_outputs();
             (unsent, given) = (unsent + output, given + output);
             if unsent >= CHUNK_BYTES_MAX || !moved {

@@ -18,6 +18,7 @@ use crate::protocol::ids::{HitKey, SlotId};
 use crate::protocol::message::{Channel, Progress, WorkState};
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
+use crate::runtime::start_ticks;
 use crate::worker::scratch::Scratch;
 
 /// What fails a request whose co-process did not keep to its framing (`EX_PROTOCOL` of sysexits.h).
@@ -25,6 +26,10 @@ const BROKEN_FRAMING: u8 = 76;
 
 /// How long one whose Hit is over has to end by itself once its stdin is closed.
 const END_OF_INPUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long after its Hit the stdin of one in a warm pool is closed: an interpreter that ends keeps a processor busy for
+/// tens of milliseconds, and the client that was just answered needs it for one.
+const CLOSE_AFTER: Duration = Duration::from_millis(3);
 
 /// After this silence one that has read a request and waits for more is suspected of buffering its output.
 const HINT_AFTER: Duration = Duration::from_secs(2);
@@ -50,12 +55,15 @@ pub struct Home<'a> {
 /// A co-process that is asked nothing.
 pub struct Coprocess {
     child: Child,
+    started_at: u64,
     talk: Coprocesses,
     decoder: Decoder,
     /// It has said what nobody asked for, and is being ended.
     broken: Option<String>,
     /// Its Hit is over; when it is told to end if it has not by itself.
     retired: Option<Moment>,
+    /// When its stdin is closed.
+    close_at: Option<Moment>,
     #[expect(dead_code, reason = "removed when this is dropped")]
     scratch: Scratch,
     outputs: Vec<Output>,
@@ -87,12 +95,21 @@ impl Coprocess {
             known_at: home.known_at,
             grace: home.grace,
         };
+        let is_ahead = around.known_at.is_none();
+        let child = Child::start(&talk.command, around)?;
         Ok(Self {
-            child: Child::start(&talk.command, around)?,
+            // Looked up now, so that nobody waits for it when a Hit comes; who is started for one writes it himself.
+            started_at: if is_ahead {
+                start_ticks(child.pid()).unwrap_or(0)
+            } else {
+                0
+            },
+            child,
             talk: talk.clone(),
             decoder: Decoder::new(talk.framing),
             broken: None,
             retired: None,
+            close_at: None,
             scratch: home.scratch,
             outputs: Vec::new(),
             lines: Vec::new(),
@@ -102,6 +119,11 @@ impl Coprocess {
     /// Its process, which leads a process group of the same number.
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// When it started, in clock ticks since the machine did; 0 if nobody knows.
+    pub const fn started_at(&self) -> u64 {
+        self.started_at
     }
 
     /// Whether it was started as these say.
@@ -122,11 +144,14 @@ impl Coprocess {
     /// When its next turn is due.
     pub fn next_deadline(&self) -> Option<Moment> {
         let retired = self.retired.filter(|_| self.child.is_running());
-        earliest(self.child.next_deadline(None), retired)
+        earliest(earliest(self.child.next_deadline(None), retired), self.close_at)
     }
 
     /// Looks at it while it is asked nothing. Gives a note for people once it has ended, and nothing of it is left.
     pub fn turn(&mut self, now: Moment) -> Option<String> {
+        if self.close_at.take_if(|at| *at <= now).is_some() {
+            self.child.stdin.close();
+        }
         if self.retired.is_some_and(|at| at <= now) {
             self.child.stop(now, Status::Cancelled);
         }
@@ -164,7 +189,12 @@ impl Coprocess {
     /// Its Hit is over: it has nothing more to read, and is told to end if it does not.
     pub fn retire(&mut self, now: Moment) {
         self.retired = Some(now + END_OF_INPUT_PATIENCE);
-        self.child.stdin.close();
+        let after = if self.talk.warm > 0 {
+            CLOSE_AFTER
+        } else {
+            Duration::ZERO
+        };
+        self.close_at = Some(now + after);
     }
 
     /// Tells it to end.
