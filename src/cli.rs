@@ -44,6 +44,18 @@ pub fn parse() -> Command {
     convert::parse_from(std::env::args_os(), std::io::stdin().is_terminal()).unwrap_or_else(|error| error.exit())
 }
 
+/// What the command line of this process, a broker's, asks for now: its layout may say something else than it did.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn broker_again() -> Result<BrokerOptions, String> {
+    match convert::parse_from(std::env::args_os(), false) {
+        Ok(Command::Broker(options)) => Ok(options),
+        Ok(_) => Err("this is no broker's command line".to_owned()),
+        Err(error) => Err(convert::what_is_wrong(&error)),
+    }
+}
+
 /// What the command line of this process, a worker's, asks for now: its layout may say something else than it did.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use error::LayoutError;
-pub use find::{Choice, find, read_file};
+pub use find::{Choice, Found, find, read_file};
 pub use read::parse;
 
 use crate::options::{Handler, Timing};

@@ -9,7 +9,7 @@ use crate::broker;
 use crate::client;
 use crate::exit::Exit;
 use crate::net::Context;
-use crate::options::{BrokerOptions, ClientOptions, Handler, Office, Takeover, WorkerOptions};
+use crate::options::{BrokerOptions, ClientOptions, Handler, Hosts, Office, Takeover, WorkerOptions};
 use crate::protocol::Term;
 use crate::roles::Failure;
 use crate::runtime::{self, RuntimeDir};
@@ -78,6 +78,8 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         timing: options.timing,
         heard: Term(0),
         grace: Duration::ZERO,
+        // It is nobody's neighbour.
+        hosts: Hosts::default(),
     };
     let worker_options = WorkerOptions {
         timeout_max: None,
@@ -102,7 +104,15 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         );
         signals::spawn("broker", move || {
             let served = RuntimeDir::open(&place).map_err(Failure::from);
-            let served = served.and_then(|dir| Ok(broker::serve(&broker_options, &dir, &context, &stop)?));
+            let served = served.and_then(|dir| {
+                Ok(broker::serve(
+                    &broker_options,
+                    || Err("it has no layout".to_owned()),
+                    &dir,
+                    &context,
+                    &stop,
+                )?)
+            });
             report(served, &done)
         })
         .map_err(LocalError::Thread)?

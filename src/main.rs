@@ -29,7 +29,7 @@ fn run() -> Exit {
     }
     let ended = match cli::parse() {
         Command::Broker(options) => run_role("broker", Hangup::of_server(), move |stop| {
-            roles::broker(&options, &stop)
+            roles::broker(&options, cli::broker_again, &stop)
         }),
         Command::Worker(options) => run_role("worker", Hangup::of_server(), move |stop| {
             roles::worker(&options, cli::worker_again, &stop)

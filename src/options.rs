@@ -1,14 +1,17 @@
 //! What each role is asked to do, in plain types: the command line is turned into these once (`cli`), so that no role
 //! knows of flags.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::builtin::Builtin;
 use crate::protocol::ids::{BadHitKey, is_name};
+use crate::protocol::mesh::LayoutDigest;
 use crate::protocol::{HitKey, Term, WorkerId, limits};
 
 pub mod target;
@@ -34,6 +37,8 @@ pub struct Place {
     pub host: String,
     /// The cluster.
     pub cluster: String,
+    /// The layout that says so, by its whole path; `None`: there is none.
+    pub layout: Option<PathBuf>,
 }
 
 /// When silence means something. `patience` is at least `interval`.
@@ -208,6 +213,15 @@ pub enum Takeover {
     Force,
 }
 
+/// The hosts of a cluster that have an address, as a broker is told of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// Where the brokers of all of them listen, this one's included; by name.
+    pub addresses: BTreeMap<String, SocketAddr>,
+    /// Tells the layout that says so from others.
+    pub layout: LayoutDigest,
+}
+
 /// `zhit broker`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerOptions {
@@ -221,6 +235,8 @@ pub struct BrokerOptions {
     pub heard: Term,
     /// What running Hits are granted when it is asked to leave and no member would elect the next one; zero: nothing.
     pub grace: Duration,
+    /// The cluster.
+    pub hosts: Hosts,
 }
 
 /// `zhit worker`.
@@ -405,8 +421,8 @@ pub struct BroadcastOptions {
     pub request: Option<Vec<u8>>,
     /// Whom.
     pub targets: Targets,
-    /// Hosts of the layout that it does not reach.
-    pub not_asked: Vec<String>,
+    /// The hosts that may be meant, this one first if it is one of them.
+    pub hosts: Vec<String>,
     /// How many at a time.
     pub batch: Option<Batch>,
     /// After so many that did not do well the rest is skipped.

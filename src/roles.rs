@@ -24,8 +24,8 @@ use crate::worker;
 /// Filters the log of broker and worker, in tracing's notation; `info` if it is not set.
 const LOG_VARIABLE: &str = "ZHIT_LOG";
 
-/// `zhit broker`.
-pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
+/// `zhit broker`. `again` says what is asked of it when its layout is to be read again.
+pub fn broker(options: &BrokerOptions, again: fn() -> Result<BrokerOptions, String>, stop: &Stop) -> Exit {
     let served = open(&options.place).map_err(Failure::from).and_then(|dir| {
         match options.office {
             Office::Dedicated(_) => log(),
@@ -33,7 +33,7 @@ pub fn broker(options: &BrokerOptions, stop: &Stop) -> Exit {
             Office::Elected => log_to(HostLog::open(dir.try_clone()?)?),
         }
         let context = Context::new()?;
-        Ok(broker::serve(options, &dir, &context, stop)?)
+        Ok(broker::serve(options, again, &dir, &context, stop)?)
     });
     exit("broker", served.map(|()| ended(stop)))
 }

@@ -117,7 +117,7 @@ fn whatever_becomes_of_a_member_is_told_with_evidence() {
         .says("alpha/w3 dead: its process ended without goodbye")
         .says("alpha/w4 left: it said goodbye")
         .says("alpha/w5 hung: ")
-        .says("not asked, for it came after the roster was pinned: w7")
+        .says("not asked, for it came after the roster was pinned: alpha/w7")
         .says("expected 6 = 2 ok + 1 failed + 1 hung + 1 dead + 1 left in ");
     let mut lines: Vec<String> = ended.text().lines().map(str::to_owned).collect();
     lines.sort();

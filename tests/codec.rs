@@ -232,7 +232,13 @@ fn only_what_carries_bytes_has_a_second_frame() {
         let command = message.head().command;
         let carries_bytes = matches!(
             command,
-            Command::Open | Command::Lease | Command::Data | Command::Ask | Command::Answer
+            Command::Open
+                | Command::Lease
+                | Command::Data
+                | Command::Ask
+                | Command::Answer
+                | Command::Relay
+                | Command::Relayed
         );
         if body.is_none() && !carries_bytes {
             let refused = Message::decode(&header, Some(Bytes::new()));

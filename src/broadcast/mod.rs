@@ -2,6 +2,7 @@
 //!
 //! [`gather`] holds the roster and keeps the books, [`fold`] and [`report`] say what came of it; all three are pure.
 
+mod desk;
 pub mod fold;
 pub mod gather;
 pub mod report;

@@ -22,6 +22,7 @@ fn gather(answers: &[Option<(Status, &'static str)>]) -> Gather {
     };
     let config = Config {
         id: ID,
+        hosts: vec!["alpha".to_owned()],
         targets: Targets::default(),
         body: Bytes::new(),
         patience: Duration::from_secs(5),
@@ -47,7 +48,7 @@ fn gather(answers: &[Option<(Status, &'static str)>]) -> Gather {
             })
             .collect(),
     };
-    gather.on_message(at(0), Message::Roster(roster), &mut out);
+    gather.on_message(at(0), 0, Message::Roster(roster), &mut out);
     for (number, answer) in numbers.zip(answers) {
         let member = member(number);
         let message = match answer {
@@ -71,7 +72,7 @@ fn gather(answers: &[Option<(Status, &'static str)>]) -> Gather {
                 ago_ms: 100,
             }),
         };
-        gather.on_message(at(12), message, &mut out);
+        gather.on_message(at(12), 0, message, &mut out);
     }
     gather
 }

@@ -1,4 +1,5 @@
-//! The loop of `zhit broadcast`: one socket to this host's broker, around the pure [`Gather`].
+//! The loop of `zhit broadcast`: one socket to this host's broker, which passes on what is for others, around the pure
+//! [`Gather`].
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -15,8 +16,9 @@ use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::BroadcastOptions;
 use crate::protocol::Message;
-use crate::protocol::ids::BroadcastId;
+use crate::protocol::ids::{BroadcastId, ReturnPath};
 use crate::protocol::limits::{BROADCAST_BYTES_MAX, MEMBERS_LISTED_MAX, MESSAGES_PER_TURN_MAX};
+use crate::protocol::mesh::{Relay, Within};
 use crate::runtime::RuntimeDir;
 use crate::signals::Stop;
 use crate::term::{Bar, Output, Screen, error, note};
@@ -75,6 +77,7 @@ pub fn run(
     getrandom::fill(&mut id.0).map_err(BroadcastError::Random)?;
     let config = Config {
         id,
+        hosts: options.hosts.clone(),
         targets: options.targets.clone(),
         body,
         patience: options.timing.patience,
@@ -130,6 +133,8 @@ impl Joblog {
 struct Issuer<'a> {
     options: &'a BroadcastOptions,
     id: BroadcastId,
+    /// The place of this host among those that are asked; `None`: it is not.
+    here: Option<usize>,
     sent_bytes: usize,
     gather: Gather,
     report: Report,
@@ -158,6 +163,7 @@ impl<'a> Issuer<'a> {
         Ok(Self {
             options,
             id: config.id,
+            here: config.hosts.iter().position(|host| *host == options.place.host),
             sent_bytes: config.body.len(),
             report: Report {
                 format: options.format,
@@ -180,17 +186,15 @@ impl<'a> Issuer<'a> {
         let began = clock::unix_seconds();
         while self.gather.phase() != Phase::Closed && self.stop.stage() == 0 {
             self.receive()?;
-            self.gather.on_tick(clock::now(), &mut self.actions);
-            self.perform()?;
-            if self.gather.phase() == Phase::Rolling
-                && clock::now().since(self.gather.began_at()) >= self.options.timing.patience
-            {
+            if !self.gather.has_heard() && clock::now().since(self.gather.began_at()) >= self.options.timing.patience {
                 error(&format_args!(
                     "broadcast: no broker reached at {}: start a worker on this host, or see zhit ping",
                     self.dir.broker_socket().display()
                 ));
                 return Ok(Exit::NoBroker);
             }
+            self.gather.on_tick(clock::now(), &mut self.actions);
+            self.perform()?;
             self.draw();
             if self.gather.phase() != Phase::Closed {
                 self.wait()?;
@@ -205,17 +209,53 @@ impl<'a> Issuer<'a> {
             let Some(received) = self.dealer.recv()? else { break };
             let Received::Frames(frames) = received else { continue };
             if let Ok(message) = Message::decode(&frames.header, frames.body) {
-                self.gather.on_message(clock::now(), message, &mut self.actions);
+                self.take(message);
                 self.perform()?;
             }
         }
         Ok(())
     }
 
+    /// Takes what this host's broker says, or another's by way of it.
+    fn take(&mut self, message: Message) {
+        let now = clock::now();
+        let Message::Relayed(relayed) = message else {
+            if let Some(here) = self.here {
+                self.gather.on_message(now, here, message, &mut self.actions);
+            }
+            return;
+        };
+        let Some(host) = self.options.hosts.iter().position(|host| *host == relayed.host) else {
+            return;
+        };
+        match relayed
+            .within
+            .0
+            .map(|frames| Message::decode(&frames.header, frames.body))
+        {
+            Some(Ok(message)) => self.gather.on_message(now, host, message, &mut self.actions),
+            Some(Err(_)) => {}
+            None => self.gather.on_unreached(now, host, relayed.note.0, &mut self.actions),
+        }
+    }
+
+    /// The message, to the broker of that host.
+    fn addressed(&self, host: usize, message: Message) -> Message {
+        match self.options.hosts.get(host) {
+            Some(name) if self.here != Some(host) => Message::Relay(Relay {
+                host: name.clone(),
+                path: ReturnPath::default(),
+                within: Within::new(message.encode()),
+            }),
+            _ => message,
+        }
+    }
+
     fn perform(&mut self) -> Result<(), BroadcastError> {
         for action in std::mem::take(&mut self.actions) {
             match action {
-                Action::Send(message) => {
+                Action::Send(host, message) => {
+                    let message = self.addressed(host, message);
                     if self.dealer.send(message.encode())? == Sent::NoRoute {
                         self.no_route = true;
                     }
@@ -298,7 +338,11 @@ impl<'a> Issuer<'a> {
             let log = report::joblog(now, (began, began_at), self.gather.seats(), self.sent_bytes, &request);
             joblog.write(&log)?;
         }
-        let late: Vec<String> = self.gather.late().map(|member| member.worker.to_string()).collect();
+        let late: Vec<String> = self
+            .gather
+            .late()
+            .map(|(host, member)| format!("{host}/{}", member.worker))
+            .collect();
         if !late.is_empty() {
             let names = fold(late.iter().map(String::as_str));
             note(&format_args!(
@@ -309,12 +353,6 @@ impl<'a> Issuer<'a> {
         if unlisted > 0 {
             note(&format_args!(
                 "not asked, for a roster holds {MEMBERS_LISTED_MAX}: {unlisted} more; ask pool by pool"
-            ));
-        }
-        if !self.options.not_asked.is_empty() {
-            note(&format_args!(
-                "this version asks its own host only; not asked: {}",
-                self.options.not_asked.join(", ")
             ));
         }
         if self.stop.stage() > 0 {
@@ -330,8 +368,7 @@ impl<'a> Issuer<'a> {
             self.gather.timed_out(),
             self.options.largest_code,
         );
-        let not_all = unlisted > 0 || !self.options.not_asked.is_empty();
-        Ok(if exit == Exit::Success && not_all {
+        Ok(if exit == Exit::Success && unlisted > 0 {
             Exit::Incomplete
         } else {
             exit

@@ -35,6 +35,8 @@ pub enum Verdict {
 pub struct Seat {
     /// Its host.
     pub host: String,
+    /// That host's place among those that are asked.
+    pub(super) at: usize,
     /// Who.
     pub member: Member,
     /// Its pool.
@@ -67,9 +69,10 @@ pub(super) struct Limits {
 }
 
 impl Seat {
-    pub(super) fn new(host: &str, one: Enrolled) -> Self {
+    pub(super) fn new(host: &str, at: usize, one: Enrolled) -> Self {
         Self {
             host: host.to_owned(),
+            at,
             member: one.member,
             pool: one.pool,
             asked_at: None,
@@ -141,9 +144,17 @@ impl Seat {
         })
     }
 
-    /// `alpha/w3`.
+    /// `alpha/w3`; of a whole host that was not reached, `alpha`.
     pub fn name(&self) -> String {
+        if self.member == Member::default() {
+            return self.host.clone();
+        }
         format!("{}/{}", self.host, self.member.worker)
+    }
+
+    /// The place of its host, and who it is there.
+    pub(super) const fn who(&self) -> (usize, Member) {
+        (self.at, self.member)
     }
 
     /// From when it was asked to when it was settled, or until now.

@@ -38,7 +38,7 @@ impl Machine {
     /// Passes a question on to a slot, with the way back to its asker. Of a slot that is not there PONG has told.
     pub(super) fn on_probe(&self, from: Peer, probe: &Probe, out: &mut Vec<Action>) {
         if let Some(slot) = self.registry.slot_peer(probe.slot) {
-            let path = ReturnPath(from.routing_id().to_vec());
+            let path = from.to_path();
             let (nonce, to) = (probe.nonce, probe.slot);
             out.push(Action::Send(slot, Message::Probe(Probe { nonce, slot: to, path })));
         }
@@ -47,7 +47,7 @@ impl Machine {
     /// Passes a slot's answer on, to whom its way back leads.
     pub(super) fn on_state(&self, from: Peer, state: State, out: &mut Vec<Action>) {
         let is_slot = self.registry.slot(from).is_some_and(|slot| slot.id == state.slot);
-        if let Some(to) = Peer::from_routing_id(&state.path.0).filter(|_| is_slot) {
+        if let Some(to) = Peer::from_path(&state.path).filter(|_| is_slot) {
             let path = ReturnPath::default();
             out.push(Action::Send(to, Message::State(State { path, ..state })));
         }
@@ -102,7 +102,7 @@ impl Machine {
                 attempt,
                 reason,
                 term,
-                hints: Vec::new(),
+                hints: self.mesh.hints(&open.pool),
             }),
         ));
     }

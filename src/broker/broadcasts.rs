@@ -98,7 +98,7 @@ impl Machine {
     pub(super) fn on_ask(&self, from: Peer, ask: &Ask, out: &mut Vec<Action>) {
         for member in &ask.members {
             if let Some(control) = self.control_of(*member) {
-                let path = ReturnPath(from.routing_id().to_vec());
+                let path = from.to_path();
                 let members = vec![*member];
                 let body = ask.body.clone();
                 let ask = Ask {
@@ -173,7 +173,7 @@ impl Machine {
             Message::Answer(m) => (m.path.clone(), Message::Answer(Answer { path, ..m })),
             _ => return,
         };
-        let to = Peer::from_routing_id(&back.0).filter(|_| self.registry.is_known(from));
+        let to = Peer::from_path(&back).filter(|_| self.registry.is_known(from));
         out.extend(to.map(|to| Action::Send(to, message)));
     }
 }

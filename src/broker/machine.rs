@@ -19,6 +19,7 @@ use super::answers::ended;
 use super::broadcasts::Fates;
 use super::inheritance::Inheritance;
 use super::leases::Leases;
+use super::mesh::{Mesh, Notice};
 use super::registry::Registry;
 use super::waiting::{End, Memory, Past, Waiting, Wish};
 
@@ -47,10 +48,13 @@ pub struct Config {
 
 /// What the broker's loop must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them send, and none is kept")]
 pub enum Action {
     /// Send this message.
     Send(Peer, Message),
+    /// Send this to the broker of another host.
+    Call(String, Message),
+    /// This is to be known of another host.
+    Note(String, Notice),
     /// Watch this process: its end is the worker's death.
     Watch(WorkerId, Incarnation, u32),
     /// Watch it no more.
@@ -76,6 +80,7 @@ pub struct Machine {
     /// OPENs of Hits that may be served already, while slots may not have registered yet.
     pub(super) early: BTreeMap<HitKey, Wish>,
     pub(super) fates: Fates,
+    pub(super) mesh: Mesh,
     pub(super) leaving: bool,
     pub(super) beat: u64,
     tick_at: Moment,
@@ -95,6 +100,7 @@ impl Machine {
             inheritance: Inheritance::default(),
             early: BTreeMap::new(),
             fates: Fates::default(),
+            mesh: Mesh::default(),
             leaving: false,
             beat: 0,
             tick_at: now + config.interval,
@@ -197,6 +203,7 @@ impl Machine {
             Message::Thanks(thanks) => self.on_thanks(&thanks, out),
             Message::Check(check) => self.on_check(now, from, &check, out),
             Message::Receipt(_) | Message::Running(_) | Message::Answer(_) => self.on_reply(from, message, out),
+            Message::Relay(relay) => self.on_relay(now, from, relay, out),
             // Nothing else is said to a broker.
             _ => out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected))),
         }
@@ -239,6 +246,16 @@ impl Machine {
         self.registry.worker(id).map(|worker| worker.incarnation)
     }
 
+    /// Name of the host.
+    pub fn host(&self) -> &str {
+        &self.config.host
+    }
+
+    /// The broker's term.
+    pub const fn term(&self) -> Term {
+        self.config.term
+    }
+
     /// How many Hits are served.
     pub fn hits(&self) -> usize {
         self.leases.len()
@@ -267,6 +284,10 @@ impl Machine {
 
     /// Time has passed. An early or repeated tick does nothing.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.has_stood_still(now) {
+            self.mesh.restart_clocks(now);
+        }
+        self.mesh_tick(now, out);
         if now < self.tick_at {
             return;
         }
@@ -301,8 +322,10 @@ impl Machine {
     }
 
     /// When to tick at the latest.
-    pub const fn next_deadline(&self) -> Moment {
-        self.tick_at
+    pub fn next_deadline(&self) -> Moment {
+        self.mesh
+            .next_deadline()
+            .map_or(self.tick_at, |at| at.min(self.tick_at))
     }
 
     /// Entries held, for the simulator: (registered, leases, waiting, remembered keys).

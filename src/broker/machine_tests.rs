@@ -113,6 +113,8 @@ impl Bench {
                 | Action::Watch(..)
                 | Action::Unwatch(_)
                 | Action::Consult(_)
+                | Action::Call(..)
+                | Action::Note(..)
                 | Action::LeasesUnjournalled => {}
                 Action::Send(_, message) if !matches!(message.head().hit, hit if hit == key(1) || hit.is_none()) => {}
                 Action::Yield(wanted) => said.push(format!("*leave to pid {}*", wanted.pid)),

@@ -9,11 +9,13 @@ mod leases;
 mod leasing;
 pub mod machine;
 mod members;
+pub mod mesh;
 mod office;
 mod registry;
 mod run;
 mod serve;
 mod waiting;
+mod wires;
 
 pub use run::LoopError;
 pub use serve::{BrokerError, serve};

@@ -243,6 +243,18 @@ impl Registry {
         })
     }
 
+    /// Slots of each pool, and how many of them would take a Hit.
+    pub(super) fn pools(&self) -> BTreeMap<String, (u32, u32)> {
+        let mut pools: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+        for worker in self.workers.values() {
+            let slots = worker.slots.len() as u32;
+            let idle = if worker.draining { 0 } else { slots - self.busy(worker) };
+            let pool = pools.entry(worker.pool.clone()).or_default();
+            *pool = (pool.0 + slots, pool.1 + idle);
+        }
+        pools
+    }
+
     fn busy(&self, worker: &Worker) -> u32 {
         let hits = worker
             .slots

@@ -15,17 +15,20 @@ use crate::clock;
 use crate::election::journal::{self, Journals, Unjournalled, WorkerJournal};
 use crate::mapped::Counters;
 use crate::net::{Context, Interest, NetError, Poll, Received, Router, Waker};
-use crate::options::Timing;
+use crate::options::{Hosts, Timing};
 use crate::protocol::Message;
 use crate::protocol::frame::{Frames, Head};
-use crate::protocol::ids::{Incarnation, Peer, WorkerId};
+use crate::protocol::ids::{Incarnation, Peer, Side, WorkerId};
 use crate::protocol::limits::{MESSAGES_PER_TURN_MAX, TTL};
+use crate::protocol::mesh::Greeting;
 use crate::protocol::message::Yield;
-use crate::protocol::time::Moment;
+use crate::protocol::time::{Moment, earliest};
 use crate::runtime::{self, RuntimeDir};
 
 use super::eyes::Eyes;
 use super::machine::{Action, Config, Machine};
+use super::mesh::Notice;
+use super::wires::{From, Wires};
 
 /// Ends of processes that one turn takes.
 const ENDS_PER_TURN_MAX: usize = 64;
@@ -36,12 +39,19 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// What a worker sent before it died is taken before its death: libzmq reads its connection meanwhile.
 const LAST_WORDS: Duration = Duration::from_millis(10);
 
+/// How long a repeated OPEN may be under way, at a busy broker's start: by so much its first one seems to have left later
+/// than it has, and it must not seem to have left after a lease that it was given (rule O7).
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
 /// Why the broker's loop ends before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum LoopError {
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// No random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
     /// The kernel refuses to watch processes.
     #[error("cannot watch processes: {0}; raise the limit of open files (ulimit -n)")]
     Watch(#[from] rustix::io::Errno),
@@ -113,6 +123,19 @@ fn report_killed(journal: &WorkerJournal) {
     }
 }
 
+/// What is to be known of another host.
+fn tell(host: &str, notice: &Notice) {
+    match notice {
+        Notice::Joined(term) => info!("host {host} is there (term {term})"),
+        Notice::Replaced(term) => info!("host {host} has another broker (term {term})"),
+        Notice::Expired(silent) => warn!(
+            "host {host} is not reached: nothing was heard of it for {}",
+            humantime::format_duration(*silent)
+        ),
+        Notice::OtherLayout => warn!("host {host} was told another layout than this one: compare the files"),
+    }
+}
+
 /// The loop's own state.
 pub(super) struct Loop {
     machine: Machine,
@@ -130,6 +153,8 @@ pub(super) struct Loop {
     looked_at: Moment,
     look_at: Moment,
     prune_at: Moment,
+    incarnation: Incarnation,
+    wires: Wires,
 }
 
 impl Loop {
@@ -144,8 +169,12 @@ impl Loop {
     ) -> Result<Self, LoopError> {
         let mut router = Router::new(context)?;
         router.bind(&dir.broker_socket())?;
+        let mut incarnation = [0; 8];
+        getrandom::fill(&mut incarnation)?;
         let machine = Machine::new(clock::now(), config);
         Ok(Self {
+            incarnation: Incarnation(u64::from_be_bytes(incarnation)),
+            wires: Wires::new(context, timing.interval * timing.liveness),
             machine,
             router,
             watch: Watch::new()?,
@@ -195,10 +224,30 @@ impl Loop {
         if let Some(age) = self.dir.age() {
             self.machine.know_nothing_before(clock::now().before(age));
         }
-        self.machine.know_nothing_before(self.unjournalled.until(clock::now()));
+        let unjournalled = self.unjournalled.until(clock::now());
+        if unjournalled > Moment::ZERO {
+            self.machine.know_nothing_before(unjournalled + UNDER_WAY);
+        }
         self.machine
             .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
         self.perform()
+    }
+
+    /// These are the cluster's hosts, from now on.
+    pub(super) fn set_hosts(&mut self, hosts: &Hosts) -> Result<(), LoopError> {
+        let host = self.machine.host().to_owned();
+        self.wires.set(&host, hosts)?;
+        let me = Greeting {
+            term: self.machine.term(),
+            incarnation: self.incarnation,
+            layout: hosts.layout,
+            interval_ms: u32::try_from(self.timing.interval.as_millis()).unwrap_or(u32::MAX),
+            liveness: self.timing.liveness,
+            host: host.clone(),
+        };
+        let others = hosts.addresses.keys().filter(|name| **name != host).cloned();
+        self.machine.set_mesh(clock::now(), me, others);
+        Ok(())
     }
 
     /// How many Hits are served.
@@ -234,6 +283,7 @@ impl Loop {
                 (peer, received) => debug!(?peer, ?received, "dropped what is no message"),
             }
         }
+        self.take_from_others()?;
         if drained && self.bury_at.is_some_and(|at| at <= clock::now()) {
             self.bury_at = None;
             for (worker, incarnation) in self.watch.ended() {
@@ -350,13 +400,46 @@ impl Loop {
         self.perform()
     }
 
+    /// Takes what other hosts have sent.
+    fn take_from_others(&mut self) -> Result<(), LoopError> {
+        let now = clock::now();
+        self.wires.listen(now)?;
+        for (from, frames) in self.wires.receive()? {
+            let message = match Message::decode(&frames.header, frames.body) {
+                Ok(message) => message,
+                Err(error) => {
+                    debug!(%error, "dropped what is no message of another host");
+                    continue;
+                }
+            };
+            match from {
+                From::Public(peer) => self.machine.on_public(now, peer, message, &mut self.actions),
+                From::Called(host) => self.machine.on_called(now, &host, message, &mut self.actions),
+            }
+            self.perform()?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: Peer, message: Message) -> Result<(), LoopError> {
+        let Some((to, message)) = self.machine.relayed(to, message) else {
+            return Ok(());
+        };
+        if to.side() == Side::Local {
+            let _ = self.router.send(to, message.encode())?;
+        } else {
+            self.wires.answer(to, message.encode())?;
+        }
+        Ok(())
+    }
+
     fn perform(&mut self) -> Result<(), LoopError> {
         while !self.actions.is_empty() {
             for action in std::mem::take(&mut self.actions) {
                 match action {
-                    Action::Send(to, message) => {
-                        let _ = self.router.send(to, message.encode())?;
-                    }
+                    Action::Send(to, message) => self.send(to, message)?,
+                    Action::Call(host, message) => self.wires.call(&host, message.encode())?,
+                    Action::Note(host, notice) => tell(&host, &notice),
                     // The journals have told of it before it registered.
                     Action::Watch(worker, incarnation, _) if self.watch.has(worker, incarnation) => {}
                     Action::Watch(worker, incarnation, pid) => {
@@ -388,15 +471,17 @@ impl Loop {
 
     fn wait(&mut self, stop: &Waker) -> Result<(), LoopError> {
         let longest = self.timing.interval / 4;
-        let deadline = self
-            .bury_at
-            .map_or(self.machine.next_deadline(), |at| at.min(self.machine.next_deadline()));
+        let others = earliest(self.bury_at, self.wires.next_deadline());
+        let deadline = self.machine.next_deadline();
+        let deadline = others.map_or(deadline, |at| at.min(deadline));
         let timeout = deadline.since(clock::now()).min(longest);
         let mut poll = Poll::new();
         poll.socket(&self.router, Interest::READ);
         let stopped = poll.fd(stop, Interest::READ);
         let ended = poll.fd(&self.watch.epoll, Interest::READ.when(self.bury_at.is_none()));
+        let keys = self.wires.poll(&mut poll);
         let ready = poll.wait(Some(timeout))?;
+        self.wires.waited(&ready, &keys);
         if ready.readable(stopped) {
             stop.drain();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::election::holder::HolderError;
@@ -72,7 +72,13 @@ enum Ended {
 ///
 /// # Errors
 /// [`BrokerError`] when it cannot begin, or cannot go on.
-pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop: &Stop) -> Result<(), BrokerError> {
+pub fn serve(
+    options: &BrokerOptions,
+    again: fn() -> Result<BrokerOptions, String>,
+    dir: &RuntimeDir,
+    context: &Context,
+    stop: &Stop,
+) -> Result<(), BrokerError> {
     raise_descriptor_limit();
     let waker = Waker::new()?;
     stop.register(&waker);
@@ -103,8 +109,13 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         counters,
         unjournalled,
     )?;
+    turns.set_hosts(&options.hosts)?;
     turns.inherit()?;
-    Record::of_this_process(term, elected).write(dir)?;
+    Record {
+        layout_digest: options.hosts.layout,
+        ..Record::of_this_process(term, elected)
+    }
+    .write(dir)?;
     info!(
         "broker of {} serves (pid {}, term {term})",
         options.place.host,
@@ -122,7 +133,8 @@ pub fn serve(options: &BrokerOptions, dir: &RuntimeDir, context: &Context, stop:
         },
     };
     heir.complete_trail(dir);
-    let ended = serve_until_asked(&mut turns, (&lock, dir, &heir), options.timing.interval, stop, &waker)?;
+    let office = (&lock, dir, &heir);
+    let ended = serve_until_asked(&mut turns, office, (options, again), stop, &waker)?;
     match ended {
         Ended::Told => finish(&mut turns, options.grace, stop, &waker)?,
         Ended::Wanted(wanted) => info!("leaving the office to pid {}", wanted.pid),
@@ -167,13 +179,19 @@ impl Heir {
 fn serve_until_asked(
     turns: &mut Loop,
     (lock, dir, heir): (&BrokerLock, &RuntimeDir, &Heir),
-    interval: Duration,
+    (options, again): (&BrokerOptions, fn() -> Result<BrokerOptions, String>),
     stop: &Stop,
     waker: &Waker,
 ) -> Result<Ended, BrokerError> {
+    let interval = options.timing.interval;
     let mut check_at = clock::now() + interval;
+    let mut reloads = stop.reloads();
     while stop.stage() == 0 {
         turns.turn(waker)?;
+        if stop.reloads() != reloads {
+            reloads = stop.reloads();
+            reload(turns, options, again())?;
+        }
         if let Some(wanted) = turns.wanted() {
             return Ok(Ended::Wanted(wanted));
         }
@@ -190,6 +208,29 @@ fn serve_until_asked(
         }
     }
     Ok(Ended::Told)
+}
+
+/// Hosts join and leave as the layout says now; what else it says waits for the next start.
+fn reload(turns: &mut Loop, options: &BrokerOptions, asked: Result<BrokerOptions, String>) -> Result<(), BrokerError> {
+    match asked {
+        Err(what) => error!("the layout was not taken over, all stays as it is: {what}"),
+        Ok(asked) if asked.place.host != options.place.host || asked.place.cluster != options.place.cluster => {
+            let (here, there) = (&options.place, &asked.place);
+            error!(
+                "the layout was not taken over: it is for {} of {} now, and this broker serves {} of {}",
+                there.host, there.cluster, here.host, here.cluster
+            );
+        }
+        Ok(asked) => {
+            turns.set_hosts(&asked.hosts)?;
+            let count = asked.hosts.addresses.len();
+            info!("the layout was read again: {count} hosts of it have an address");
+            if asked.timing != options.timing {
+                warn!("heartbeats stay as they were until the broker starts anew");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Told to leave, a broker does not wait for Hits while members are there that elect the next one, which finds them

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -9,7 +10,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::values::Span;
 use super::{BroadcastArgs, BrokerArgs, Cli, ClientArgs, Command, PingArgs, PlaceArgs, Role, TimingArgs, WorkerArgs};
-use crate::layout::{self, Choice, Layout};
+use crate::layout::{self, Choice, Found, Layout};
 use crate::options::target::{Glob, Targets};
 use crate::options::{
     BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place,
@@ -36,8 +37,8 @@ pub(super) fn parse_from(
     let words: Vec<OsString> = words.into_iter().collect();
     let ends_in_dashes = words.last().is_some_and(|last| last == "--");
     let Cli { place, role } = Cli::try_parse_from(words)?;
-    let layout = layout(&place)?;
-    let place = site(place, layout.as_ref());
+    let (file, layout) = layout(&place)?.unzip();
+    let place = site(place, file, layout.as_ref());
     let layout = layout.unwrap_or_else(|| Layout::none(&place.cluster));
     match role {
         Role::Broker(args) => broker(place, &args, &layout).map(Command::Broker),
@@ -49,7 +50,7 @@ pub(super) fn parse_from(
 }
 
 /// The layout that the command line, the environment or the usual places name.
-fn layout(args: &PlaceArgs) -> Result<Option<Layout>, clap::Error> {
+fn layout(args: &PlaceArgs) -> Result<Option<Found>, clap::Error> {
     let choice = Choice {
         file: args.layout.as_deref(),
         cluster: args.cluster.as_deref(),
@@ -77,7 +78,7 @@ fn usage(role: &str, kind: ErrorKind, text: impl std::fmt::Display) -> clap::Err
 /// What people call the cluster where nobody names one.
 const CLUSTER: &str = "default";
 
-fn site(args: PlaceArgs, layout: Option<&Layout>) -> Place {
+fn site(args: PlaceArgs, file: Option<PathBuf>, layout: Option<&Layout>) -> Place {
     let of_layout = || layout?.host_here().map(str::to_owned);
     let host = args.host.or_else(of_layout).unwrap_or_else(|| {
         let known = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -87,6 +88,7 @@ fn site(args: PlaceArgs, layout: Option<&Layout>) -> Place {
     Place {
         host,
         cluster: cluster.unwrap_or_else(|| CLUSTER.to_owned()),
+        layout: file,
     }
 }
 
@@ -121,6 +123,7 @@ fn broker(place: Place, args: &BrokerArgs, layout: &Layout) -> Result<BrokerOpti
         timing: timing("broker", &args.timing, layout)?,
         heard: Term(args.heard),
         grace: args.grace.0,
+        hosts: layout.addresses(),
     })
 }
 
@@ -310,10 +313,11 @@ fn broadcast(
         .unwrap_or_else(|| POOL.to_owned());
     let targets = targets((!args.all).then_some(pool), &args.to, &place.host, layout)?;
     let others = layout.hosts.keys().filter(|host| **host != place.host);
+    let hosts = std::iter::once(&place.host).chain(others);
     Ok(BroadcastOptions {
         timing: timing("broadcast", &args.timing, layout)?,
         request: args.request.map(OsString::into_vec),
-        not_asked: others.filter(|host| targets.reach(host)).cloned().collect(),
+        hosts: hosts.filter(|host| targets.reach(host)).cloned().collect(),
         targets,
         place,
         batch: args.batch,

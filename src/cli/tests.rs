@@ -113,7 +113,8 @@ fn place_is_taken_before_and_after_the_command() {
             client(line).place,
             Place {
                 host: "a".into(),
-                cluster: "b".into()
+                cluster: "b".into(),
+                layout: None,
             },
             "{line}"
         );

@@ -58,6 +58,13 @@ impl Candidate {
             .args(["--interval", &interval, "--patience", &patience])
             .args(["--liveness", &timing.liveness.to_string()])
             .args(["--heard", &heard.to_string()])
+            // What this worker was told of the cluster, wherever it was told.
+            .args(
+                place
+                    .layout
+                    .iter()
+                    .flat_map(|file| ["--layout".as_ref(), file.as_os_str()]),
+            )
             .env("ZHIT_RUNTIME_DIR", dir.base())
             // It is nobody's service.
             .env_remove("NOTIFY_SOCKET")

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::read::parse_all;
 use super::{LAYOUT_BYTES_MAX, Layout, LayoutError, parse};
+use crate::options::Hosts;
+use crate::protocol::mesh::LayoutDigest;
 
 /// The file's name where nobody names one.
 const NAME: &str = "zhit/layout.yaml";
@@ -20,12 +22,15 @@ pub struct Choice<'a> {
     pub cluster: Option<&'a str>,
 }
 
+/// A layout and where it was read, by its whole path.
+pub type Found = (PathBuf, Layout);
+
 /// The layout that is chosen, or else the user's, or else the machine's; `None`: there is none, or, where nobody has named
 /// one, none of this cluster.
 ///
 /// # Errors
 /// [`LayoutError`].
-pub fn find(choice: Choice<'_>) -> Result<Option<Layout>, LayoutError> {
+pub fn find(choice: Choice<'_>) -> Result<Option<Found>, LayoutError> {
     let file = match choice.file.filter(|file| !file.as_os_str().is_empty()) {
         Some(file) => file.to_owned(),
         None => match usual_places().into_iter().find(|place| place.is_file()) {
@@ -35,10 +40,13 @@ pub fn find(choice: Choice<'_>) -> Result<Option<Layout>, LayoutError> {
     };
     let text = read_file(&file)?;
     let name = file.display().to_string();
-    match choice.cluster {
-        Some(cluster) if choice.file.is_none() => Ok(parse_all(&name, &text)?.remove(cluster)),
-        cluster => parse(&name, &text, cluster).map(Some),
-    }
+    let layout = match choice.cluster {
+        Some(cluster) if choice.file.is_none() => parse_all(&name, &text)?.remove(cluster),
+        cluster => Some(parse(&name, &text, cluster)?),
+    };
+    // A process that is started from elsewhere has to find it, too.
+    let file = std::path::absolute(&file).unwrap_or(file);
+    Ok(layout.map(|layout| (file, layout)))
 }
 
 /// `$XDG_CONFIG_HOME` or `~/.config`, then `/etc`.
@@ -82,6 +90,22 @@ pub fn read_file(path: &Path) -> Result<String, LayoutError> {
 }
 
 impl Layout {
+    /// Tells it from others, so that hosts notice when they were told different things. Another version of this program
+    /// may tell the same layout from itself.
+    pub fn digest(&self) -> LayoutDigest {
+        xxhash_rust::xxh3::xxh3_128(format!("{self:?}").as_bytes()).to_be_bytes()
+    }
+
+    /// The hosts that have an address.
+    pub fn addresses(&self) -> Hosts {
+        let hosts = self.hosts.iter();
+        let addresses = hosts.filter_map(|(name, host)| Some((name.clone(), host.address?)));
+        Hosts {
+            addresses: addresses.collect(),
+            layout: self.digest(),
+        }
+    }
+
     /// The host whose address is this machine's; the first by name.
     pub fn host_here(&self) -> Option<&str> {
         // An address that a socket can be bound to is local; nothing is sent.

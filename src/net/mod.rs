@@ -1,7 +1,7 @@
 //! The only door to libzmq: sockets that carry the protocol's [`Frames`](crate::protocol::frame::Frames), and waiting
 //! for them together with file descriptors.
 //!
-//! Nothing here blocks but [`Poll::wait`], knows a message or reads a clock. Endpoints are Unix socket paths; a path is
+//! Nothing here blocks but [`Poll::wait`], knows a message or reads a clock. Endpoints are Unix socket paths, and TCP addresses between hosts; a path is
 //! checked before libzmq sees it, because the `zmq` crate panics on an error number that it does not know. A socket
 //! belongs to one thread at a time (`Send`, not `Sync`), best for life.
 
@@ -16,6 +16,7 @@ pub use socket::{Dealer, Received, Router, Sent, endpoint, endpoint_path};
 pub use waker::Waker;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::protocol::limits::SOCKET_PATH_BYTES_MAX;
@@ -47,6 +48,14 @@ pub enum NetError {
     Bind {
         /// Where.
         path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody can listen there.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
         /// What the system says.
         source: io::Error,
     },

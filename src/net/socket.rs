@@ -1,14 +1,17 @@
-//! DEALER and ROUTER, carrying whole messages of one or two frames over Unix sockets.
+//! DEALER and ROUTER, carrying whole messages of one or two frames over Unix sockets, and over TCP between hosts.
 //!
-//! No ZMTP heartbeats: the kernel reports the end of a Unix socket's peer at once, and a peer that merely hangs would
-//! answer them anyway. Routing ids are those that libzmq makes; identities travel in the protocol.
+//! No ZMTP heartbeats on Unix sockets: the kernel reports the end of a peer at once, and a peer that merely hangs would
+//! answer them anyway. Between hosts they find out that a link is cut. Routing ids are those that libzmq makes; identities
+//! travel in the protocol.
 
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use zmq::{DONTWAIT, Error, Message, SNDMORE, Socket};
@@ -24,6 +27,9 @@ const RECONNECT_MS_MAX: i32 = 500;
 /// How long a connection may take to say what it is, in milliseconds. Short, so that strangers do not hold descriptors;
 /// long enough for a machine with a thousand processes that start together.
 const HANDSHAKE_MS_MAX: i32 = 5000;
+
+/// ZMTP heartbeats that may be lost before a connection between hosts counts as broken.
+const HEARTBEATS_IN_QUIET: i32 = 3;
 
 /// Connections that wait to be accepted; beyond it the kernel refuses and libzmq tries again later.
 const BACKLOG: i32 = 1024;
@@ -80,6 +86,18 @@ impl Dealer {
         self.zmq
             .connect(&endpoint(path)?)
             .map_err(failed("connect to a socket"))
+    }
+
+    /// Connects to the ROUTER at an address of another host, as [`connect`](Self::connect) does. `quiet`: after so much
+    /// silence the connection counts as broken.
+    ///
+    /// # Errors
+    /// [`NetError::Zmq`].
+    pub fn connect_to(&mut self, address: SocketAddr, quiet: Duration) -> Result<(), NetError> {
+        prepare_tcp(&self.zmq, address, quiet)?;
+        self.zmq
+            .connect(&format!("tcp://{address}"))
+            .map_err(failed("connect to another host"))
     }
 
     /// Gives the connection to `path` up. What has come in from it may be lost.
@@ -174,6 +192,23 @@ impl Router {
             inode: made.ino(),
         });
         Ok(())
+    }
+
+    /// Listens at an address, for other hosts. `quiet`: after so much silence a connection counts as broken.
+    ///
+    /// # Errors
+    /// [`NetError::Listen`] with what the system said, [`NetError::Zmq`].
+    pub fn bind_to(&mut self, address: SocketAddr, quiet: Duration) -> Result<(), NetError> {
+        prepare_tcp(&self.zmq, address, quiet)?;
+        // A trial: what the system has against the address is an error here and a panic in the zmq crate.
+        drop(TcpListener::bind(address).map_err(|source| NetError::Listen { address, source })?);
+        match self.zmq.bind(&format!("tcp://{address}")) {
+            Err(Error::EADDRINUSE) => Err(NetError::Listen {
+                address,
+                source: io::ErrorKind::AddrInUse.into(),
+            }),
+            other => other.map_err(failed("listen at an address")),
+        }
     }
 
     /// Takes the socket files away that are still ours, then stops listening. Connections that exist go on. A
@@ -288,6 +323,20 @@ fn make(context: &Context, kind: zmq::SocketType) -> Result<Socket, NetError> {
     };
     options().map_err(failed("set a socket's options"))?;
     Ok(zmq)
+}
+
+/// The options of a socket that reaches other hosts.
+fn prepare_tcp(zmq: &Socket, address: SocketAddr, quiet: Duration) -> Result<(), NetError> {
+    let quiet = i32::try_from(quiet.as_millis()).unwrap_or(i32::MAX);
+    let options = || {
+        zmq.set_ipv6(address.is_ipv6())?;
+        // Else the kernel tries for two minutes, whether or not the link is back.
+        zmq.set_connect_timeout(quiet)?;
+        zmq.set_heartbeat_ivl(quiet / HEARTBEATS_IN_QUIET)?;
+        zmq.set_heartbeat_timeout(quiet)?;
+        zmq.set_heartbeat_ttl(quiet)
+    };
+    options().map_err(failed("set a socket's options"))
 }
 
 fn failed(doing: &'static str) -> impl Fn(Error) -> NetError {

@@ -31,6 +31,7 @@ fn options(count: u32, wait: Duration) -> PingOptions {
         place: Place {
             host: "h".into(),
             cluster: "c".into(),
+            layout: None,
         },
         count,
         vote: false,

@@ -105,6 +105,10 @@ impl Message {
             Self::Check(m) => return m.put(out),
             Self::Condition(m) => return m.put(out),
             Self::Gone(m) => return m.put(out),
+            Self::Greet(m) | Self::Greeted(m) => return m.put(out),
+            Self::News(m) => return m.put(out),
+            Self::Relay(m) => return m.put(out),
+            Self::Relayed(m) => return m.put(out),
             Self::Farewell | Self::Withdraw { .. } | Self::Withdrawn { .. } | Self::Released { .. } => {}
             Self::Attach { client, timeout_ms, .. } => {
                 out.extend_from_slice(&client.to_be_bytes());
@@ -196,6 +200,11 @@ impl Message {
             Command::Check => Self::Check(plain(r, header, body)?),
             Command::Condition => Self::Condition(plain(r, header, body)?),
             Command::Gone => Self::Gone(plain(r, header, body)?),
+            Command::Greet => Self::Greet(plain(r, header, body)?),
+            Command::Greeted => Self::Greeted(plain(r, header, body)?),
+            Command::News => Self::News(plain(r, header, body)?),
+            Command::Relay => Self::Relay(plain(r, header, body)?),
+            Command::Relayed => Self::Relayed(plain(r, header, body)?),
         };
         reader.finish()?;
         Ok(message)
@@ -206,7 +215,13 @@ impl Message {
 const fn has_second_frame(command: Command) -> bool {
     matches!(
         command,
-        Command::Open | Command::Lease | Command::Data | Command::Ask | Command::Answer
+        Command::Open
+            | Command::Lease
+            | Command::Data
+            | Command::Ask
+            | Command::Answer
+            | Command::Relay
+            | Command::Relayed
     )
 }
 

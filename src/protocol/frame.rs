@@ -68,7 +68,7 @@ pub enum FrameError {
 
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:ident = $number:literal),+ $(,)?) => {
-        /// What a message is about. `0x60` to `0x6f` are broadcasts; `0x70` to `0x7f` are kept for the mesh.
+        /// What a message is about. `0x60` to `0x6f` are broadcasts, `0x70` to `0x7f` the mesh.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Command { $($(#[$doc])* $name = $number),+ }
@@ -167,6 +167,16 @@ commands! {
     Condition = 0x68,
     /// Broker to issuer: that one is not there any more.
     Gone = 0x69,
+    /// Broker to broker: this is who I am, tell me your news.
+    Greet = 0x70,
+    /// Broker to broker: and I am this one.
+    Greeted = 0x71,
+    /// Broker to broker, each interval: I live, and this is what I have.
+    News = 0x72,
+    /// Anybody to broker, broker to broker: a message for the broker of another host.
+    Relay = 0x73,
+    /// Broker to broker, broker to the asker: what came of it.
+    Relayed = 0x74,
 }
 
 impl Command {

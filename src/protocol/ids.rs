@@ -167,36 +167,109 @@ impl Member {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct ReturnPath(pub Vec<u8>);
 
-/// One connection of a broker's ROUTER, by its routing id.
+/// Where a broker's peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// On this host.
+    Local,
+    /// At the address for other hosts.
+    Public,
+    /// Behind a peer of that address: it asks by way of that one.
+    Behind(Caller),
+}
+
+/// One who relays what others ask, by the number that the broker has given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Caller(pub u16);
+
+/// Bytes that tell a peer from the others of its side: a routing id, or a way back of up to such a one with its side.
+const PEER_BYTES_MAX: usize = ROUTING_ID_BYTES_MAX + SIDE_BYTES;
+
+/// What a way back has for the side.
+const SIDE_BYTES: usize = 3;
+
+/// Whom a broker talks to: one connection of a ROUTER of its, by its routing id, or one behind it, by its way back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
+    side: Side,
     length: u8,
-    bytes: [u8; ROUTING_ID_BYTES_MAX],
+    bytes: [u8; PEER_BYTES_MAX],
 }
 
 impl Peer {
-    /// The peer with this routing id; `None` if the id is empty or longer than any that libzmq makes by itself.
-    pub fn from_routing_id(id: &[u8]) -> Option<Self> {
-        let mut bytes = [0; ROUTING_ID_BYTES_MAX];
-        bytes
-            .get_mut(..id.len())
-            .filter(|_| !id.is_empty())?
-            .copy_from_slice(id);
+    fn new(side: Side, id: &[u8]) -> Option<Self> {
+        let mut bytes = [0; PEER_BYTES_MAX];
+        bytes.get_mut(..id.len())?.copy_from_slice(id);
         Some(Self {
+            side,
             length: id.len() as u8,
             bytes,
         })
     }
 
-    /// The routing id.
+    /// The peer of this host with this routing id; `None` if the id is empty or longer than any that libzmq makes by itself.
+    pub fn from_routing_id(id: &[u8]) -> Option<Self> {
+        let fits = (1..=ROUTING_ID_BYTES_MAX).contains(&id.len());
+        Self::new(Side::Local, id).filter(|_| fits)
+    }
+
+    /// The same connection, of the socket for other hosts.
+    #[must_use]
+    pub const fn public(self) -> Self {
+        Self {
+            side: Side::Public,
+            ..self
+        }
+    }
+
+    /// Whoever is at the end of this way back from a caller; `None` if that is longer than any that a broker makes.
+    pub fn behind(caller: Caller, path: &ReturnPath) -> Option<Self> {
+        Self::new(Side::Behind(caller), &path.0)
+    }
+
+    /// Where it is.
+    pub const fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The routing id; of one that is behind another, its way back from there.
     pub fn routing_id(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// The way back to it.
+    pub fn to_path(&self) -> ReturnPath {
+        let (side, caller) = match self.side {
+            Side::Local => (0, 0),
+            Side::Public => (1, 0),
+            Side::Behind(Caller(number)) => (2, number),
+        };
+        let mut path = vec![side];
+        path.extend_from_slice(&u16::to_be_bytes(caller));
+        path.extend_from_slice(self.routing_id());
+        ReturnPath(path)
+    }
+
+    /// Whose way back that is; `None`: nobody's.
+    pub fn from_path(path: &ReturnPath) -> Option<Self> {
+        let (side, rest) = path.0.split_first()?;
+        let (caller, id) = rest.split_first_chunk::<2>()?;
+        match side {
+            0 => Self::from_routing_id(id),
+            1 => Self::from_routing_id(id).map(Self::public),
+            2 => Self::new(Side::Behind(Caller(u16::from_be_bytes(*caller))), id),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("peer:")?;
+        match self.side {
+            Side::Local => f.write_str("peer:"),
+            Side::Public => f.write_str("public:"),
+            Side::Behind(Caller(number)) => write!(f, "behind-{number}:"),
+        }?;
         self.routing_id().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -241,6 +314,18 @@ mod tests {
         );
         assert_eq!(Peer::from_routing_id(b""), None);
         assert_eq!(Peer::from_routing_id(&[1; 16]), None);
+    }
+
+    #[test]
+    fn ways_back_lead_to_whom_they_were_written_for() {
+        let local = Peer::from_routing_id(&[7; 15]).expect("a routing id");
+        let behind = Peer::behind(Caller(513), &local.public().to_path()).expect("it fits");
+        for peer in [local, local.public(), behind] {
+            assert_eq!(Peer::from_path(&peer.to_path()), Some(peer));
+        }
+        for nobody in [&b""[..], b"\0", b"\0\0\0", b"\x03\0\0a", &[0; 19], &[2; 22]] {
+            assert_eq!(Peer::from_path(&ReturnPath(nobody.to_vec())), None);
+        }
     }
 
     #[test]

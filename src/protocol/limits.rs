@@ -120,6 +120,12 @@ pub const RETURN_PATH_BYTES_MAX: usize = 64;
 /// Most members listed in one message of a broadcast: at 79 bytes each they fit a header frame.
 pub const MEMBERS_LISTED_MAX: usize = 8192;
 
+/// Connections of other hosts that a broker remembers; the one that was silent longest makes room.
+pub const CALLERS_MAX: usize = 32_768;
+
+/// Most pools that one NEWS tells of; a layout has no more.
+pub const POOLS_LISTED_MAX: usize = 1000;
+
 /// Broadcasts that wait to be run by one worker, the one that runs included; what comes beyond is refused.
 pub const BROADCASTS_PENDING_MAX: usize = 256;
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::ids::{Attach, Attempt, DirId, HitKey, Incarnation, SlotId, Term, WorkerId};
-use super::pool;
 use super::status::Status;
+use super::{mesh, pool};
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +84,11 @@ pub enum Message {
     Check(pool::Check),
     Condition(pool::Condition),
     Gone(pool::Gone),
+    Greet(mesh::Greeting),
+    Greeted(mesh::Greeting),
+    News(mesh::News),
+    Relay(mesh::Relay),
+    Relayed(mesh::Relayed),
 }
 
 /// REGISTER: a slot or a worker's control thread makes itself known, again after each new term, and whenever its state

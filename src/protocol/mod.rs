@@ -10,6 +10,7 @@ pub mod codec;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod mesh;
 pub mod message;
 pub mod mutation;
 pub mod pool;

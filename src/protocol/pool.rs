@@ -177,6 +177,17 @@ plain! {
     }
 }
 
+impl Enrolled {
+    /// The place on a roster of a host that cannot be asked who is there.
+    pub fn whole_host() -> Self {
+        Self {
+            member: Member::default(),
+            pool: String::new(),
+            draining: false,
+        }
+    }
+}
+
 /// A text for a person; what is too long of it is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Note(pub String);

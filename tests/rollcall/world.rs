@@ -99,6 +99,7 @@ impl World {
         let count = rng.within(1..7) as u32;
         let config = Config {
             id: BroadcastId([9; 16]),
+            hosts: vec!["alpha".to_owned()],
             targets: Targets::default(),
             body: Bytes::from_static(b"do it"),
             patience: PATIENCE,
@@ -448,7 +449,7 @@ impl World {
             self.gather.on_route(self.now, &mut out);
         }
         for message in std::mem::take(&mut self.issuer_inbox) {
-            self.gather.on_message(self.now, message, &mut out);
+            self.gather.on_message(self.now, 0, message, &mut out);
             self.check_books();
         }
         self.gather.on_tick(self.now, &mut out);
@@ -458,7 +459,7 @@ impl World {
         }
         for action in out {
             match action {
-                gather::Action::Send(message) => self.send(ISSUER, 0, &message),
+                gather::Action::Send(_, message) => self.send(ISSUER, 0, &message),
                 gather::Action::Settled(place) => {
                     let seat = &self.gather.seats()[place];
                     let (member, verdict) = (seat.member, seat.verdict.clone());

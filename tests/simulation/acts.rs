@@ -50,8 +50,8 @@ impl World {
                         self.push(self.now, Event::Consulted(index));
                     }
                 }
-                // Nobody asks for the office here.
-                broker::Action::Yield(_) => {}
+                // Nobody asks for the office here, and this host is the only one.
+                broker::Action::Yield(_) | broker::Action::Call(..) | broker::Action::Note(..) => {}
                 broker::Action::LeasesUnjournalled => self.broker.unjournalled_until = self.now,
                 broker::Action::Unwatch(id) => self.broker.watched.retain(|(watched, ..)| *watched != id),
             }

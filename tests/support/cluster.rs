@@ -33,6 +33,10 @@ pub(crate) struct Host {
     broker: Option<Process>,
     workers: Vec<Process>,
     base: TempDir,
+    name: String,
+    layout: Option<PathBuf>,
+    /// A process in the network namespace where its own are to be.
+    namespace: Option<u32>,
 }
 
 impl Host {
@@ -47,7 +51,19 @@ impl Host {
             broker: None,
             workers: Vec::new(),
             base,
+            name: HOST.to_owned(),
+            layout: None,
+            namespace: None,
         }
+    }
+
+    /// A host of a cluster, where nothing runs: its processes are in the network namespace of that process, if one is named.
+    pub(crate) fn of_cluster(name: &str, layout: &Path, namespace: Option<u32>) -> Self {
+        let mut host = Self::new();
+        name.clone_into(&mut host.name);
+        host.layout = Some(layout.to_owned());
+        host.namespace = namespace;
+        host
     }
 
     /// A host with a broker and a worker of this many slots, all of them ready.
@@ -82,7 +98,7 @@ impl Host {
 
     /// The host's runtime directory.
     pub(crate) fn runtime_dir(&self) -> PathBuf {
-        self.runtime_base().join("default").join(HOST)
+        self.runtime_base().join("default").join(&self.name)
     }
 
     /// `zhit` with these arguments, on this host.
@@ -92,9 +108,21 @@ impl Host {
 
     /// Any program, with the environment that `zhit` has on this host.
     pub(crate) fn run_program(&self, program: &str, arguments: &[&str]) -> Start {
-        Start::new(program, arguments)
+        let start = match self.namespace {
+            None => Start::new(program, arguments),
+            Some(pid) => {
+                let pid = pid.to_string();
+                let enter = ["-t", &pid, "-n", "--", program];
+                Start::new("nsenter", &[&enter, arguments].concat())
+            }
+        };
+        let start = match &self.layout {
+            None => start,
+            Some(layout) => start.env("ZHIT_LAYOUT", layout),
+        };
+        start
             .env("ZHIT_RUNTIME_DIR", self.runtime_base())
-            .env("ZHIT_HOST", HOST)
+            .env("ZHIT_HOST", &self.name)
             // No layout but a test's own.
             .env("XDG_CONFIG_HOME", self.base.path())
             .env("ROOM", self.room())

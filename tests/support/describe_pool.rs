@@ -2,6 +2,7 @@
 
 use zhit::protocol::Message;
 use zhit::protocol::ids::{Member, ReturnPath};
+use zhit::protocol::mesh::Within;
 use zhit::protocol::pool::Blob;
 
 use super::{Lines, hex, short_hex};
@@ -22,6 +23,14 @@ impl Lines {
             self.member(*member);
         }
         self
+    }
+
+    fn within(&mut self, Within(frames): &Within) -> &mut Self {
+        let Some(frames) = frames else {
+            return self.add("length", 0);
+        };
+        self.add("length", frames.header.len())
+            .add("frame", short_hex(&frames.header))
     }
 
     fn blob(&mut self, Blob(bytes): &Blob) -> &mut Self {
@@ -105,6 +114,40 @@ fn describe_broadcast<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Li
             .member(m.member)
             .add("fate", format_args!("{} ({:?})", m.fate as u8, m.fate))
             .add("ago_ms", m.ago_ms),
+        other => describe_mesh(other, lines),
+    }
+}
+
+fn describe_mesh<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Lines {
+    match message {
+        Message::Greet(m) | Message::Greeted(m) => lines
+            .text("host", &m.host)
+            .add("term", m.term)
+            .add("incarnation", m.incarnation.0)
+            .add("layout", hex(&m.layout))
+            .add("interval_ms", m.interval_ms)
+            .add("liveness", m.liveness),
+        Message::News(m) => {
+            lines
+                .add("term", m.term)
+                .add("beat", m.beat)
+                .add("workers", m.workers)
+                .add("count", m.pools.len());
+            for one in &m.pools {
+                lines
+                    .text("pool", &one.pool)
+                    .add("slots", one.slots)
+                    .add("idle", one.idle);
+            }
+            lines
+        }
+        Message::Relay(m) => lines.text("host", &m.host).path(&m.path).within(&m.within),
+        Message::Relayed(m) => lines
+            .text("host", &m.host)
+            .path(&m.path)
+            .add("term", m.term)
+            .text("note", &m.note.0)
+            .within(&m.within),
         other => unreachable!("{other:?}"),
     }
 }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use zhit::protocol::ids::{BroadcastId, Member, ReturnPath};
 use zhit::protocol::limits::{BROADCAST_BYTES_MAX, INLINE_BYTES_MAX, MEMBERS_LISTED_MAX, NAME_BYTES_MAX};
+use zhit::protocol::mesh::{Greeting, News, PoolNews, Relay, Relayed, Within};
 use zhit::protocol::message::{Message, Progress, WorkState};
 use zhit::protocol::pool::*;
-use zhit::protocol::{HitKey, Incarnation, Status, WorkerId};
+use zhit::protocol::{HitKey, Incarnation, Status, Term, WorkerId};
 
 use super::{HIT, SLOT, Sample, TERM, sample};
 
@@ -194,8 +195,71 @@ fn broadcasts() -> Vec<Sample> {
     ]
 }
 
+fn greeting() -> Greeting {
+    Greeting {
+        host: "alpha".to_owned(),
+        term: TERM,
+        incarnation: MEMBER.incarnation,
+        layout: *b"layout digest 16",
+        interval_ms: 1000,
+        liveness: 3,
+    }
+}
+
+fn relay(path: ReturnPath, message: &Message) -> Message {
+    Message::Relay(Relay {
+        host: "beta".to_owned(),
+        path,
+        within: Within::new(message.clone().encode()),
+    })
+}
+
+fn relayed(note: &str, within: Within) -> Relayed {
+    Relayed {
+        host: "beta".to_owned(),
+        path: path(),
+        term: TERM,
+        note: Note(note.to_owned()),
+        within,
+    }
+}
+
+fn mesh() -> Vec<Sample> {
+    let pool = |name: &str, slots, idle| PoolNews {
+        pool: name.to_owned(),
+        slots,
+        idle,
+    };
+    let news = News {
+        term: TERM,
+        beat: 4711,
+        workers: 3,
+        pools: vec![pool("cad", 8, 2), pool("default", 4, 4)],
+    };
+    let ping = Message::Ping { nonce: 7 };
+    let long = Message::Ask(ask(blob(vec![b'a'; INLINE_BYTES_MAX + 1])));
+    let lost = Relayed {
+        term: Term(0),
+        path: ReturnPath::default(),
+        ..relayed("beta has not been heard of for 4s", Within::nothing())
+    };
+    vec![
+        sample("GREET", Message::Greet(greeting())),
+        sample("GREETED", Message::Greeted(greeting())),
+        sample("NEWS", Message::News(news)),
+        sample("RELAY.asked", relay(ReturnPath::default(), &ping)),
+        sample("RELAY.passed-on", relay(path(), &ping)),
+        sample("RELAY.second-frame", relay(path(), &long)),
+        sample(
+            "RELAYED.answer",
+            Message::Relayed(relayed("", Within::new(roster(Vec::new()).encode()))),
+        ),
+        sample("RELAYED.nowhere", Message::Relayed(lost)),
+    ]
+}
+
 pub(super) fn all() -> Vec<Sample> {
-    [probes(), broadcasts()].into_iter().flatten().collect()
+    [probes(), broadcasts(), mesh()].into_iter().flatten().collect()
 }
 
 /// Those at the limits of length.

@@ -55,7 +55,12 @@ const fn shape(command: Command) -> Shape {
         | Command::Thanks
         | Command::Check
         | Command::Condition
-        | Command::Gone => none,
+        | Command::Gone
+        | Command::Greet
+        | Command::Greeted
+        | Command::News
+        | Command::Relay
+        | Command::Relayed => none,
         Command::Yield => Shape {
             flags: FLAG_TAKEOVER,
             ..none
@@ -187,6 +192,11 @@ impl Message {
             Self::Check(_) => Command::Check,
             Self::Condition(_) => Command::Condition,
             Self::Gone(_) => Command::Gone,
+            Self::Greet(_) => Command::Greet,
+            Self::Greeted(_) => Command::Greeted,
+            Self::News(_) => Command::News,
+            Self::Relay(_) => Command::Relay,
+            Self::Relayed(_) => Command::Relayed,
         }
     }
 

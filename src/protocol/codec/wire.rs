@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::fields::{WireEnum, put_name, put_note, put_text, read_name, read_note};
-use crate::protocol::frame::{FrameError, Reader};
+use crate::protocol::frame::{FrameError, Frames, Reader};
 use crate::protocol::ids::{BroadcastId, HitKey, Incarnation, Member, ReturnPath, SlotId, Term, WorkerId};
 use crate::protocol::limits::{
-    BROADCAST_BYTES_MAX, INLINE_BYTES_MAX, MEMBERS_LISTED_MAX, NAME_BYTES_MAX, RETURN_PATH_BYTES_MAX,
+    BROADCAST_BYTES_MAX, INLINE_BYTES_MAX, MEMBERS_LISTED_MAX, NAME_BYTES_MAX, POOLS_LISTED_MAX, RETURN_PATH_BYTES_MAX,
 };
+use crate::protocol::mesh::PoolNews;
 use crate::protocol::message::{Progress, WorkState};
 use crate::protocol::pool::{Enrolled, Fate, Note};
 use crate::protocol::status::Status;
@@ -15,6 +16,11 @@ use crate::protocol::status::Status;
 /// Bytes that ride in the header frame if they are few, and as the second frame if not. Last in its message.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Blob(pub Bytes);
+
+/// A message within a message: its header frame with its length before it, and its second frame as the second frame. Last
+/// in its message. `None`: no message.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Within(pub Option<Frames>);
 
 /// What is left of a message that is read.
 pub(crate) struct Source<'a, 'b> {
@@ -283,7 +289,7 @@ macro_rules! lists {
         }
     )+};
 }
-lists!(Member: 12, MEMBERS_LISTED_MAX; Enrolled: 16, MEMBERS_LISTED_MAX);
+lists!(Member: 12, MEMBERS_LISTED_MAX; Enrolled: 16, MEMBERS_LISTED_MAX; PoolNews: 11, POOLS_LISTED_MAX);
 
 impl Field for Blob {
     fn put(&self, out: &mut Vec<u8>) -> Option<Bytes> {
@@ -301,6 +307,29 @@ impl Field for Blob {
             Some(second) if second.len() == length => Ok(Self(second)),
             None if length <= INLINE_BYTES_MAX => slice(source, length).map(Self),
             _ => Err(source.reader.bad(name)),
+        }
+    }
+}
+
+impl Field for Within {
+    fn put(&self, out: &mut Vec<u8>) -> Option<Bytes> {
+        let Some(frames) = &self.0 else {
+            return 0u32.put(out);
+        };
+        (frames.header.len() as u32).put(out);
+        out.extend_from_slice(&frames.header);
+        frames.body.clone()
+    }
+    fn get(source: &mut Source<'_, '_>, name: &'static str) -> Result<Self, FrameError> {
+        let length = source.reader.u32()? as usize;
+        let body = source.second.take();
+        match (length, body) {
+            (0, None) => Ok(Self(None)),
+            (0, Some(_)) => Err(source.reader.bad(name)),
+            (length, body) => {
+                let header = slice(source, length)?;
+                Ok(Self(Some(Frames { header, body })))
+            }
         }
     }
 }

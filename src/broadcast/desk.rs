@@ -1,0 +1,53 @@
+//! One host as an issuer sees it: whether its broker has told who is there, and when it was heard. Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::protocol::ids::Member;
+use crate::protocol::pool::Enrolled;
+use crate::protocol::time::Moment;
+
+use super::seat::span;
+
+/// What its broker has said of who is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Roll {
+    /// Nothing yet.
+    Awaited,
+    /// These.
+    Called(Vec<Enrolled>),
+    /// It is not reached, and this is how that is known (rule B3).
+    Unreached(String),
+}
+
+/// One host.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) host: String,
+    pub(super) roll: Roll,
+    /// When its broker was heard last.
+    pub(super) heard_at: Moment,
+    /// Who came after the roster was pinned.
+    pub(super) late: BTreeSet<Member>,
+}
+
+impl Desk {
+    pub(super) const fn new(now: Moment, host: String) -> Self {
+        Self {
+            host,
+            roll: Roll::Awaited,
+            heard_at: now,
+            late: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.roll == Roll::Awaited
+    }
+
+    /// Rule B3: why it is not reached, if it was asked until patience was over.
+    pub(super) fn is_lost(&self, now: Moment, patience: Duration) -> Option<String> {
+        let silent = now.since(self.heard_at);
+        (silent >= patience).then(|| format!("its host's broker has been silent for {}", span(silent)))
+    }
+}

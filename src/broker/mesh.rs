@@ -1,0 +1,419 @@
+//! The brokers of a cluster, as one of them sees the others: who is there, what they have, and messages that it passes on
+//! to them. Part of the broker's pure machine.
+//!
+//! Each calls every other one and listens to those that call it. Who calls is greeted and asked; who listens tells its
+//! news, once an interval. One that is silent is asked (it is *evasive*) before it is given up (*expired*).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::protocol::ids::{Caller, Peer, ReturnPath, Side, Term};
+use crate::protocol::limits::{CALLERS_MAX, HINTS_MAX, POOLS_LISTED_MAX};
+use crate::protocol::mesh::{Greeting, News, PoolNews, Relay, Relayed, Within};
+use crate::protocol::message::{Disconnect, Hint, Message};
+use crate::protocol::pool::Note;
+use crate::protocol::time::{Moment, earliest};
+
+use super::machine::{Action, Machine};
+
+/// Intervals after which one that listens is greeted again: so long it counts as asked for news.
+const GREET_AGAIN_INTERVALS: u32 = 10;
+
+/// Parts of an interval after which one is greeted again that has not answered yet.
+const GREETS_PER_INTERVAL: u32 = 4;
+
+/// What people should know of another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Its broker is there, and this is its term.
+    Joined(Term),
+    /// Another broker serves it, or the same one began anew.
+    Replaced(Term),
+    /// It has been silent for so long.
+    Expired(Duration),
+    /// It was told another layout than this one.
+    OtherLayout,
+}
+
+/// What is known of another host.
+#[derive(Clone, Debug)]
+struct Link {
+    known: Option<Greeting>,
+    news: Option<News>,
+    /// When its broker was heard last; before it was, when it began to be waited for.
+    heard_at: Moment,
+    /// When to greet it next.
+    greet_at: Moment,
+    is_up: bool,
+    /// Its other layout was told.
+    differs: bool,
+}
+
+/// One that relays what others ask, or wants news.
+#[derive(Clone, Copy, Debug)]
+struct Called {
+    number: Caller,
+    heard_at: Moment,
+    /// It has greeted, and is told the news until then.
+    news_until: Option<Moment>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Mesh {
+    /// Who this is; `None`: it has no others.
+    me: Option<Greeting>,
+    links: BTreeMap<String, Link>,
+    callers: HashMap<Peer, Called>,
+    numbers: HashMap<Caller, Peer>,
+    last_number: u16,
+    news_at: Option<Moment>,
+}
+
+impl Link {
+    const fn new(now: Moment) -> Self {
+        Self {
+            known: None,
+            news: None,
+            heard_at: now,
+            greet_at: now,
+            is_up: false,
+            differs: false,
+        }
+    }
+
+    fn term(&self) -> Term {
+        self.known.as_ref().map_or(Term(0), |known| known.term)
+    }
+}
+
+impl Mesh {
+    /// The caller behind this connection, known from now on.
+    fn caller(&mut self, now: Moment, peer: Peer) -> &mut Called {
+        if !self.callers.contains_key(&peer) {
+            if self.callers.len() >= CALLERS_MAX {
+                self.forget_oldest();
+            }
+            // Those that were given earlier may stand in ways back that are still under way.
+            let number = loop {
+                self.last_number = self.last_number.wrapping_add(1);
+                let number = Caller(self.last_number);
+                if !self.numbers.contains_key(&number) {
+                    break number;
+                }
+            };
+            self.numbers.insert(number, peer);
+        }
+        let number = Caller(self.last_number);
+        let called = self.callers.entry(peer).or_insert(Called {
+            number,
+            heard_at: now,
+            news_until: None,
+        });
+        called.heard_at = now;
+        called
+    }
+
+    /// Forgets those that have not been heard since then.
+    fn forget_silent(&mut self, since: Moment) {
+        let numbers = &mut self.numbers;
+        self.callers.retain(|_, called| {
+            let stays = called.heard_at >= since;
+            if !stays {
+                numbers.remove(&called.number);
+            }
+            stays
+        });
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.callers.iter().min_by_key(|(_, called)| called.heard_at);
+        if let Some((peer, number)) = oldest.map(|(peer, called)| (*peer, called.number)) {
+            self.callers.remove(&peer);
+            self.numbers.remove(&number);
+        }
+    }
+
+    /// Hosts with idle slots in a pool, those with the most first.
+    pub(super) fn hints(&self, pool: &str) -> Vec<Hint> {
+        let up = self.links.iter().filter(|(_, link)| link.is_up);
+        let mut hints: Vec<Hint> = up
+            .filter_map(|(host, link)| {
+                let one = link.news.as_ref()?.pools.iter().find(|one| one.pool == pool)?;
+                let (host, idle) = (host.clone(), one.idle);
+                (idle > 0).then_some(Hint { host, idle })
+            })
+            .collect();
+        hints.sort_by_key(|hint| std::cmp::Reverse(hint.idle));
+        hints.truncate(HINTS_MAX);
+        hints
+    }
+
+    /// When something is due at the latest.
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        let greets = self.links.values().map(|link| link.greet_at).min();
+        earliest(greets, self.news_at)
+    }
+
+    /// Rule A3: who stood still himself has heard nobody meanwhile.
+    pub(super) fn restart_clocks(&mut self, now: Moment) {
+        for link in self.links.values_mut() {
+            link.heard_at = now;
+        }
+    }
+}
+
+impl Machine {
+    /// These are the other hosts, and this is who greets them. Those that were there before are kept.
+    pub fn set_mesh(&mut self, now: Moment, me: Greeting, others: impl IntoIterator<Item = String>) {
+        let mut before = std::mem::take(&mut self.mesh.links);
+        let others = others.into_iter().map(|host| {
+            let mut link = before.remove(&host).unwrap_or_else(|| Link::new(now));
+            // Who this is may have changed.
+            (link.greet_at, link.differs) = (now, false);
+            (host, link)
+        });
+        self.mesh.links = others.collect();
+        self.mesh.news_at = Some(now);
+        self.mesh.me = Some(me);
+    }
+
+    /// Takes a message from the socket for other hosts.
+    pub fn on_public(&mut self, now: Moment, from: Peer, message: Message, out: &mut Vec<Action>) {
+        match message {
+            Message::Greet(greeting) => self.on_greet(now, from, &greeting, out),
+            Message::Relay(relay) if relay.host == self.config.host => self.on_relay_here(now, from, relay, out),
+            // Only from one that has no broker of its own: nothing goes further than from one broker to the next.
+            Message::Relay(relay) if relay.path.0.is_empty() => self.on_relay(now, from, relay, out),
+            Message::Relay(relay) => {
+                let (path, note) = (relay.path, format!("this is {}", self.config.host));
+                out.push(Action::Send(from, nowhere(relay.host, path, note)));
+            }
+            // A member has to be on this host, and a Hit is asked for there.
+            _ => out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected))),
+        }
+    }
+
+    fn on_greet(&mut self, now: Moment, from: Peer, greeting: &Greeting, out: &mut Vec<Action>) {
+        let Some(me) = self.mesh.me.clone() else {
+            return out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected)));
+        };
+        let until = now + self.config.interval * (GREET_AGAIN_INTERVALS * 2);
+        self.mesh.caller(now, from).news_until = Some(until);
+        out.push(Action::Send(from, Message::Greeted(me)));
+        self.note_layout(greeting, out);
+        if let Some(link) = self.mesh.links.get_mut(&greeting.host)
+            && !link.is_up
+        {
+            // It is there, so that it is worth a call.
+            link.greet_at = now;
+        }
+    }
+
+    /// A message for this broker, from somebody behind another.
+    fn on_relay_here(&mut self, now: Moment, from: Peer, relay: Relay, out: &mut Vec<Action>) {
+        let number = self.mesh.caller(now, from).number;
+        let Some(asker) = Peer::behind(number, &relay.path) else {
+            return;
+        };
+        let within = relay
+            .within
+            .0
+            .map(|frames| Message::decode(&frames.header, frames.body));
+        match within {
+            Some(Ok(message)) if is_question(&message) => self.on_message(now, asker, message, out),
+            _ => out.push(Action::Send(asker, Message::Disconnect(Disconnect::Unexpected))),
+        }
+    }
+
+    /// Passes a message on to another host's broker.
+    pub(super) fn on_relay(&mut self, now: Moment, from: Peer, relay: Relay, out: &mut Vec<Action>) {
+        let host = relay.host;
+        if host == self.config.host {
+            // No way at all: it is answered as if it had come bare.
+            let within = relay
+                .within
+                .0
+                .map(|frames| Message::decode(&frames.header, frames.body));
+            if let Some(Ok(message)) = within.filter(|one| one.as_ref().is_ok_and(is_question)) {
+                self.on_message(now, from, message, out);
+            }
+            return;
+        }
+        // Rule B3: it is tried until patience is over.
+        let silent_max = self.liveness().max(self.config.patience);
+        let note = match self.mesh.links.get(&host) {
+            None => format!(
+                "{}, which was asked for it, knows no host {host} with an address",
+                self.config.host
+            ),
+            Some(link) if link.is_up || now.since(link.heard_at) < silent_max => {
+                let relay = Relay {
+                    path: from.to_path(),
+                    host: host.clone(),
+                    within: relay.within,
+                };
+                return out.push(Action::Call(host, Message::Relay(relay)));
+            }
+            Some(link) => {
+                let silent = whole(now.since(link.heard_at));
+                let ever = if link.known.is_some() { "been heard" } else { "answered" };
+                format!("its broker has not {ever} for {silent}, says {}", self.config.host)
+            }
+        };
+        out.push(Action::Send(from, nowhere(host, ReturnPath::default(), note)));
+    }
+
+    /// Takes a message from another host's broker, which this one has called.
+    pub fn on_called(&mut self, now: Moment, host: &str, message: Message, out: &mut Vec<Action>) {
+        let Some(link) = self.mesh.links.get_mut(host) else {
+            return;
+        };
+        match message {
+            Message::Greeted(greeting) if greeting.host == host && greeting.term >= link.term() => {
+                let notice = match &link.known {
+                    Some(known) if known.term == greeting.term && known.incarnation == greeting.incarnation => None,
+                    Some(_) => Some(Notice::Replaced(greeting.term)),
+                    None => Some(Notice::Joined(greeting.term)),
+                };
+                let returned = (!link.is_up).then_some(Notice::Joined(greeting.term));
+                out.extend(notice.or(returned).map(|notice| Action::Note(host.to_owned(), notice)));
+                link.known = Some(greeting.clone());
+                link.is_up = true;
+                link.heard_at = now;
+                link.greet_at = now + self.config.interval * GREET_AGAIN_INTERVALS;
+                self.note_layout(&greeting, out);
+            }
+            Message::News(news) if link.known.is_some() && news.term >= link.term() => {
+                if news.term == link.term() {
+                    (link.heard_at, link.news) = (now, Some(news));
+                } else {
+                    // Another broker: let it say who it is.
+                    link.greet_at = now;
+                }
+            }
+            Message::Relayed(relayed) if relayed.host == host => {
+                if relayed.term != Term(0) && relayed.term < link.term() {
+                    return;
+                }
+                link.heard_at = now;
+                let path = ReturnPath::default();
+                let to = Peer::from_path(&relayed.path).filter(|peer| !matches!(peer.side(), Side::Behind(_)));
+                out.extend(to.map(|to| Action::Send(to, Message::Relayed(Relayed { path, ..relayed }))));
+            }
+            _ => {}
+        }
+    }
+
+    /// Both say it: whoever looks at one of them sees it.
+    fn note_layout(&mut self, other: &Greeting, out: &mut Vec<Action>) {
+        let differs = self.mesh.me.as_ref().is_some_and(|me| me.layout != other.layout);
+        let Some(link) = self.mesh.links.get_mut(&other.host) else {
+            return;
+        };
+        if differs && !link.differs {
+            out.push(Action::Note(other.host.clone(), Notice::OtherLayout));
+        }
+        link.differs = differs;
+    }
+
+    /// What is said to somebody behind another broker, as that one is to be told. `None`: it has gone.
+    pub fn relayed(&self, to: Peer, message: Message) -> Option<(Peer, Message)> {
+        let Side::Behind(number) = to.side() else {
+            return Some((to, message));
+        };
+        let relayed = Relayed {
+            host: self.config.host.clone(),
+            path: ReturnPath(to.routing_id().to_vec()),
+            term: self.config.term,
+            note: Note::default(),
+            within: Within::new(message.encode()),
+        };
+        let caller = self.mesh.numbers.get(&number)?;
+        Some((*caller, Message::Relayed(relayed)))
+    }
+
+    /// Greets whom it is time to greet, tells the news, and gives up who has been silent for too long.
+    pub(super) fn mesh_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let Some(me) = self.mesh.me.clone() else { return };
+        let (interval, silent_max) = (self.config.interval, self.liveness());
+        for (host, link) in &mut self.mesh.links {
+            let silent = now.since(link.heard_at);
+            if link.is_up && silent >= silent_max {
+                link.is_up = false;
+                link.news = None;
+                out.push(Action::Note(host.clone(), Notice::Expired(silent)));
+            }
+            // One that was to be heard by now is asked.
+            let is_evasive = link.is_up && silent > interval + interval / 2 && link.greet_at > now + interval;
+            if now >= link.greet_at || is_evasive {
+                let is_new = !link.is_up && silent < silent_max;
+                let pause = if is_new {
+                    interval / GREETS_PER_INTERVAL
+                } else {
+                    interval
+                };
+                link.greet_at = now + pause;
+                out.push(Action::Call(host.clone(), Message::Greet(me.clone())));
+            }
+        }
+        if self.mesh.news_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.mesh.news_at = Some(now + interval);
+        self.mesh
+            .forget_silent(now.before(interval * (GREET_AGAIN_INTERVALS * 2)));
+        let readers = self.mesh.callers.iter();
+        let readers = readers.filter(|(_, called)| called.news_until.is_some_and(|until| until > now));
+        let readers: Vec<Peer> = readers.map(|(peer, _)| *peer).collect();
+        if !readers.is_empty() {
+            let news = self.news();
+            let tell = |peer| Action::Send(peer, Message::News(news.clone()));
+            out.extend(readers.into_iter().map(tell));
+        }
+    }
+
+    fn news(&self) -> News {
+        let pools = self.registry.pools().into_iter().take(POOLS_LISTED_MAX);
+        let pools = pools.map(|(pool, (slots, idle))| PoolNews { pool, slots, idle });
+        News {
+            term: self.config.term,
+            beat: self.beat,
+            workers: self.registry.workers().count() as u32,
+            pools: pools.collect(),
+        }
+    }
+}
+
+/// What may be asked of a broker from another host.
+const fn is_question(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Ping { .. }
+            | Message::Probe(_)
+            | Message::Roll(_)
+            | Message::Ask(_)
+            | Message::Thanks(_)
+            | Message::Check(_)
+    )
+}
+
+fn nowhere(host: String, path: ReturnPath, note: String) -> Message {
+    Message::Relayed(Relayed {
+        host,
+        path,
+        term: Term(0),
+        note: Note(note),
+        within: Within::nothing(),
+    })
+}
+
+/// A span for people, in whole milliseconds up to a second and whole tenths beyond.
+fn whole(span: Duration) -> humantime::FormattedDuration {
+    let unit = if span < Duration::from_secs(1) { 1 } else { 100 };
+    humantime::format_duration(Duration::from_millis(span.as_millis() as u64 / unit * unit))
+}
+
+#[cfg(test)]
+#[path = "mesh_tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+//! The broker's sockets for other hosts: a ROUTER that they call, and a DEALER to call each of them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Router, Sent};
+use crate::options::Hosts;
+use crate::protocol::frame::Frames;
+use crate::protocol::ids::Peer;
+use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::time::Moment;
+
+/// How soon an address is tried again that could not be had: a predecessor's listener closes within milliseconds.
+const BIND_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// That it cannot be had is said after so many tries, and once.
+const TRIES_IN_SILENCE: u32 = 5;
+
+/// Where messages of other hosts come from.
+pub(super) enum From {
+    /// A caller.
+    Public(Peer),
+    /// The host that was called.
+    Called(String),
+}
+
+/// Keys of the sockets in one wait.
+pub(super) struct Keys {
+    public: Option<Key>,
+    dealers: Vec<Key>,
+}
+
+/// All of them.
+pub(super) struct Wires {
+    context: Context,
+    quiet: Duration,
+    /// Where this host is to be reached.
+    address: Option<SocketAddr>,
+    public: Option<Router>,
+    tries: u32,
+    bind_at: Moment,
+    dealers: BTreeMap<String, (SocketAddr, Dealer)>,
+    /// Those with something to read, as the last wait found them.
+    public_ready: bool,
+    ready: Vec<String>,
+}
+
+impl Wires {
+    /// None yet. `quiet`: after so much silence a connection counts as broken.
+    pub(super) fn new(context: &Context, quiet: Duration) -> Self {
+        Self {
+            context: context.clone(),
+            quiet,
+            address: None,
+            public: None,
+            tries: 0,
+            bind_at: Moment::ZERO,
+            dealers: BTreeMap::new(),
+            public_ready: false,
+            ready: Vec::new(),
+        }
+    }
+
+    /// These are the hosts, and `me` is this one. Connections to those that stay where they were are kept.
+    pub(super) fn set(&mut self, me: &str, hosts: &Hosts) -> Result<(), NetError> {
+        let address = hosts.addresses.get(me).copied();
+        if address != self.address {
+            (self.address, self.public, self.tries) = (address, None, 0);
+            self.bind_at = Moment::ZERO;
+        }
+        let stays = |host: &String, place: &SocketAddr| host != me && hosts.addresses.get(host) == Some(place);
+        self.dealers.retain(|host, (place, _)| stays(host, place));
+        for (host, place) in &hosts.addresses {
+            if host == me || self.dealers.contains_key(host) {
+                continue;
+            }
+            let mut dealer = Dealer::new(&self.context)?;
+            dealer.connect_to(*place, self.quiet)?;
+            self.dealers.insert(host.clone(), (*place, dealer));
+        }
+        Ok(())
+    }
+
+    /// Listens, if that is due. Where it cannot be, this host's own service goes on.
+    pub(super) fn listen(&mut self, now: Moment) -> Result<(), NetError> {
+        let Some(address) = self.address.filter(|_| self.public.is_none() && now >= self.bind_at) else {
+            return Ok(());
+        };
+        let mut router = Router::new(&self.context)?;
+        match router.bind_to(address, self.quiet) {
+            Ok(()) => {
+                info!("other hosts reach this one at {address}");
+                self.public = Some(router);
+            }
+            Err(error) => {
+                self.tries += 1;
+                self.bind_at = now + BIND_AGAIN_AFTER;
+                if self.tries == TRIES_IN_SILENCE {
+                    warn!("{error}; other hosts do not reach this one, whose own service goes on; it is tried again");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a message to the broker of another host.
+    pub(super) fn call(&mut self, host: &str, frames: Frames) -> Result<(), NetError> {
+        if let Some((_, dealer)) = self.dealers.get_mut(host) {
+            // One that is not reached now is greeted again, and asked again by whoever asks.
+            let (Sent::Done | Sent::NoRoute) = dealer.send(frames)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message to a caller.
+    pub(super) fn answer(&mut self, to: Peer, frames: Frames) -> Result<(), NetError> {
+        if let Some(router) = &mut self.public {
+            // One that has gone asks again.
+            let (Sent::Done | Sent::NoRoute) = router.send(to, frames)?;
+        }
+        Ok(())
+    }
+
+    /// What has come from other hosts since the last wait; the rest of it comes after the next.
+    pub(super) fn receive(&mut self) -> Result<Vec<(From, Frames)>, NetError> {
+        let mut all = Vec::new();
+        if let Some(router) = self.public.as_mut().filter(|_| self.public_ready) {
+            for _ in 0..MESSAGES_PER_TURN_MAX {
+                match router.recv()? {
+                    Some((Some(peer), Received::Frames(frames))) => all.push((From::Public(peer.public()), frames)),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+        }
+        for host in std::mem::take(&mut self.ready) {
+            let Some((_, dealer)) = self.dealers.get_mut(&host) else {
+                continue;
+            };
+            while all.len() < MESSAGES_PER_TURN_MAX * 2 {
+                match dealer.recv()? {
+                    Some(Received::Frames(frames)) => all.push((From::Called(host.clone()), frames)),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds them to what is waited for.
+    pub(super) fn poll<'a>(&'a self, poll: &mut Poll<'a>) -> Keys {
+        Keys {
+            public: self.public.as_ref().map(|router| poll.socket(router, Interest::READ)),
+            dealers: self
+                .dealers
+                .values()
+                .map(|(_, dealer)| poll.socket(dealer, Interest::READ))
+                .collect(),
+        }
+    }
+
+    /// The wait is over.
+    pub(super) fn waited(&mut self, ready: &Ready, keys: &Keys) {
+        self.public_ready = keys.public.is_some_and(|key| ready.readable(key));
+        let readable = self.dealers.keys().zip(&keys.dealers);
+        let readable = readable.filter(|(_, key)| ready.readable(**key));
+        self.ready = readable.map(|(host, _)| host.clone()).collect();
+    }
+
+    /// When to try to listen again; `None`: it does, or is not to.
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        let waits = self.address.is_some() && self.public.is_none();
+        waits.then_some(self.bind_at)
+    }
+}

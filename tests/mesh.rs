@@ -1,0 +1,309 @@
+//! Several hosts of one cluster, by real processes: each its own runtime directory and its own address of loopback.
+
+#[path = "support/cluster.rs"]
+mod cluster;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cluster::{Host, Process, Start, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Where brokers listen, each at an address of its own.
+const PORT: u16 = 7420;
+
+/// A cluster.
+struct Cluster {
+    hosts: Vec<Host>,
+    layout: PathBuf,
+    #[expect(dead_code, reason = "removed when this is dropped")]
+    dir: TempDir,
+}
+
+/// Addresses of loopback that no other test has.
+fn addresses(names: &[&str]) -> Vec<String> {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let (pid, cluster) = (std::process::id(), CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    let own = |at: usize| {
+        let last = cluster as usize * 8 + at + 1;
+        format!("127.{}.{}.{last}:{PORT}", 1 + pid / 250 % 250, 1 + pid % 250)
+    };
+    (0..names.len()).map(own).collect()
+}
+
+fn layout(names: &[&str], addresses: &[String]) -> String {
+    let hosts = names.iter().zip(addresses);
+    let hosts: Vec<String> = hosts.map(|(name, address)| format!("  {name}: {address}\n")).collect();
+    let hosts = hosts.concat();
+    format!("cluster: default\nhosts:\n{hosts}timing: {{interval: 100ms, patience: 1s}}\n")
+}
+
+impl Cluster {
+    /// Hosts of these names, where nothing runs.
+    fn new(names: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("layout.yaml");
+        fs::write(&path, layout(names, &addresses(names))).expect("a layout");
+        let hosts = names.iter().map(|name| Host::of_cluster(name, &path, None));
+        Self {
+            hosts: hosts.collect(),
+            layout: path,
+            dir,
+        }
+    }
+
+    /// Hosts with so many workers each, whose broadcasts run this, and whose brokers have met.
+    fn serving(names: &[&str], workers: u32, script: &str) -> Self {
+        let mut cluster = Self::new(names);
+        for host in &mut cluster.hosts {
+            serve(host, workers, script);
+        }
+        cluster.wait_for_all_to_meet();
+        cluster
+    }
+
+    fn wait_for_all_to_meet(&self) {
+        let count = self.hosts.len();
+        for host in &self.hosts {
+            eventually("all hosts to meet", || {
+                (log(host).matches(" is there (term ").count() >= count - 1).then_some(())
+            });
+        }
+    }
+
+    fn stop(self) {
+        self.hosts.into_iter().for_each(Host::stop);
+    }
+}
+
+fn serve(host: &mut Host, workers: u32, script: &str) {
+    for number in 1..=workers {
+        host.start_worker(&["--grace", "0s", "--on-broadcast", script]);
+        host.wait_for_slots(number);
+    }
+}
+
+/// What a host's broker that was elected has said.
+fn log(host: &Host) -> String {
+    fs::read_to_string(host.runtime_dir().join("broker.log")).unwrap_or_default()
+}
+
+fn broadcast(host: &Host, arguments: &[&str]) -> Start {
+    host.zhit(&[&["broadcast"], arguments].concat())
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("it is there");
+}
+
+#[test]
+fn everybody_on_every_host_answers_whoever_asks() {
+    let cluster = Cluster::serving(&["alpha", "beta", "gamma"], 3, "echo $ZHIT_HOST");
+    for host in &cluster.hosts {
+        let ended = broadcast(host, &["--fold", "x"]).run().code(0).within(SECOND / 2);
+        ended
+            .says("expected 9 = 9 ok in 0.")
+            .wrote("alpha/w[1-3] (3)\n  alpha\nbeta/w[1-3] (3)\n  beta\ngamma/w[1-3] (3)\n  gamma\n");
+    }
+    let far = broadcast(&cluster.hosts[0], &["--to", "gamma/w[2-3],beta/w1", "x"])
+        .run()
+        .code(0);
+    let far = far.says("expected 3 = 3 ok");
+    let mut lines: Vec<String> = far.text().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["beta/w1: beta", "gamma/w2: gamma", "gamma/w3: gamma"]);
+    cluster.stop();
+}
+
+/// Rule B3: a host that does not answer is named, with evidence; once its neighbours know it, at once.
+#[test]
+fn a_host_that_is_not_there_is_unreachable() {
+    let mut cluster = Cluster::new(&["alpha", "beta"]);
+    serve(&mut cluster.hosts[0], 2, "cat");
+    let ask = || broadcast(&cluster.hosts[0], &["x"]).run().code(3);
+    ask().says("expected 3 = 2 ok + 1 unreachable in ").within(3 * SECOND);
+    ask()
+        .says("beta unreachable: its broker has not answered for ")
+        .says(", says alpha\n")
+        .within(SECOND / 2);
+    ask().says("expected 3 = 2 ok + 1 unreachable in 0.");
+    cluster.stop();
+}
+
+/// Rules B1, B2: the roster stays, and nobody runs it twice.
+#[test]
+fn a_master_that_dies_on_the_way_changes_nothing() {
+    let script = "echo $ZHIT_HOST/$ZHIT_WORKER >>$ROOM/ran; until [ -e $ROOM/go ]; do sleep 0.01; done; echo done";
+    let cluster = Cluster::serving(&["alpha", "beta", "gamma"], 3, script);
+    let asked = broadcast(&cluster.hosts[0], &["--fold", "x"]).start();
+    let ran = |host: &Host| fs::read_to_string(host.room().join("ran")).unwrap_or_default();
+    for host in &cluster.hosts {
+        eventually("all to run", || (ran(host).lines().count() == 3).then_some(()));
+    }
+    for host in &cluster.hosts {
+        let broker = host.elected().expect("a broker");
+        signal(broker, Signal::KILL);
+        eventually("the next one", || host.elected().filter(|next| *next != broker));
+    }
+    cluster.hosts.iter().for_each(|host| host.make_file("go"));
+    asked.wait().code(0).says("expected 9 = 9 ok").within(4 * SECOND);
+    for host in &cluster.hosts {
+        let mut lines: Vec<String> = ran(host).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.dedup();
+        assert_eq!((lines.len(), ran(host).lines().count()), (3, 3));
+    }
+    cluster.stop();
+}
+
+#[test]
+fn hosts_join_and_leave_by_sighup() {
+    let names = ["alpha", "beta"];
+    let places = addresses(&names);
+    let cluster = Cluster::new(&names);
+    let write = |names: &[&str]| fs::write(&cluster.layout, layout(names, &places)).expect("a layout");
+    write(&["alpha"]);
+    let mut hosts = cluster.hosts.into_iter();
+    let (mut alpha, mut beta) = (hosts.next().expect("alpha"), hosts.next().expect("beta"));
+    serve(&mut alpha, 1, "cat");
+    let ask = |wanted: &str| {
+        eventually(wanted, || {
+            let ended = broadcast(&alpha, &["--fold", "x"]).run();
+            let text = ended.text();
+            (text == wanted).then_some(())
+        });
+    };
+    ask("alpha/w1 (1)\n  x\n");
+    write(&names);
+    serve(&mut beta, 1, "cat");
+    let broker = alpha.elected().expect("a broker");
+    signal(broker, Signal::HUP);
+    ask("alpha/w1,beta/w1 (2)\n  x\n");
+    assert!(log(&alpha).contains("the layout was read again: 2 hosts of it have an address"));
+    // One that is wrong changes nothing.
+    fs::write(&cluster.layout, "hosts: 3\n").expect("a layout");
+    signal(broker, Signal::HUP);
+    eventually("a refusal", || {
+        log(&alpha)
+            .contains("the layout was not taken over, all stays as it is: ")
+            .then_some(())
+    });
+    write(&["alpha"]);
+    signal(broker, Signal::HUP);
+    eventually("its leave", || {
+        log(&alpha)
+            .contains("the layout was read again: 1 hosts of it")
+            .then_some(())
+    });
+    broadcast(&alpha, &["x"]).run().code(0).says("expected 1 = 1 ok");
+    assert_eq!(alpha.elected(), Some(broker), "without a restart");
+    write(&names);
+    beta.stop();
+    alpha.stop();
+}
+
+#[test]
+fn different_layouts_are_said_on_both_hosts() {
+    let names = ["alpha", "beta"];
+    let mut cluster = Cluster::new(&names);
+    let other = cluster.layout.with_file_name("other.yaml");
+    let text = fs::read_to_string(&cluster.layout).expect("a layout");
+    fs::write(&other, format!("{text}client: {{wait: 3s}}\n")).expect("a layout");
+    cluster.hosts[1] = Host::of_cluster("beta", &other, None);
+    for host in &mut cluster.hosts {
+        serve(host, 1, "cat");
+    }
+    for (host, told) in cluster.hosts.iter().zip(["beta", "alpha"]) {
+        let said = format!("host {told} was told another layout than this one: compare the files");
+        eventually(&said, || log(host).contains(&said).then_some(()));
+    }
+    broadcast(&cluster.hosts[0], &["x"])
+        .run()
+        .code(0)
+        .says("expected 2 = 2 ok");
+    cluster.stop();
+}
+
+/// An address that cannot be had does not stop the host's own service, and is taken as soon as it is free.
+#[test]
+fn without_its_address_a_host_serves_itself() {
+    let mut cluster = Cluster::new(&["alpha", "beta"]);
+    let text = fs::read_to_string(&cluster.layout).expect("a layout");
+    let place = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("beta: "))
+        .expect("beta");
+    let taken = TcpListener::bind(place).expect("the address");
+    for host in &mut cluster.hosts {
+        serve(host, 1, "cat");
+    }
+    let beta = &cluster.hosts[1];
+    eventually("a warning", || {
+        log(beta)
+            .contains("other hosts do not reach this one, whose own service goes on")
+            .then_some(())
+    });
+    beta.client(&["--wait", "2s", "Hello"]).run().code(0).wrote("World\n");
+    // It calls all the same.
+    broadcast(beta, &["x"]).run().code(0).says("expected 2 = 2 ok");
+    broadcast(&cluster.hosts[0], &["x"])
+        .run()
+        .code(3)
+        .says("expected 2 = 1 ok + 1 unreachable");
+    drop(taken);
+    eventually("its address", || {
+        let ended = broadcast(&cluster.hosts[0], &["x"]).run();
+        ended.stderr.contains("expected 2 = 2 ok").then_some(())
+    });
+    cluster.stop();
+}
+
+/// Two hundred at once, from three hosts: each gets its own answers.
+#[test]
+fn concurrent_broadcasts_do_not_mix() {
+    const EACH: usize = 67;
+    let cluster = Cluster::serving(&["alpha", "beta", "gamma"], 2, "cat");
+    let ask = |number: usize| -> (String, Process) {
+        let text = format!("request {number}");
+        let host = &cluster.hosts[number % 3];
+        let asked = broadcast(host, &["--patience", "30s", "--fold", &text]).start();
+        (text, asked)
+    };
+    // So many at a time as a small machine starts within patience.
+    for batch in (0..EACH * 3).collect::<Vec<_>>().chunks(20) {
+        let asked: Vec<_> = batch.iter().map(|number| ask(*number)).collect();
+        for (text, asked) in asked {
+            let wanted = format!("alpha/w[1-2],beta/w[1-2],gamma/w[1-2] (6)\n  {text}\n");
+            asked.wait().code(0).wrote(&wanted);
+        }
+    }
+    cluster.stop();
+}
+
+/// `$ZHIT_LAYOUT` may be relative to where a worker was started; the broker that it elects has it all the same.
+#[test]
+fn an_elected_broker_finds_its_workers_layout() {
+    let cluster = Cluster::new(&["alpha", "beta"]);
+    let dir = cluster.layout.parent().map(Path::to_owned).expect("a directory");
+    let script = format!(
+        "cd {} && exec \"$0\" worker --on-broadcast cat --layout layout.yaml",
+        dir.display()
+    );
+    let alpha = &cluster.hosts[0];
+    let worker = alpha
+        .run_program("sh", &["-c", &script, env!("CARGO_BIN_EXE_zhit")])
+        .start();
+    alpha.wait_for_slots(1);
+    eventually("its address", || {
+        log(alpha).contains("other hosts reach this one at 127.").then_some(())
+    });
+    worker.end_by(Signal::TERM).code(0);
+    cluster.stop();
+}
