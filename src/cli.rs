@@ -328,7 +328,7 @@ struct EndingArgs {
 
 #[derive(Debug, Args)]
 struct PingArgs {
-    /// Whom: a worker of this host, or one slot of it: HOST/wN, HOST/wN/SLOT [default: the host]
+    /// Whom: a host, a worker or one slot: HOST, HOST/wN, HOST/wN/SLOT [default: this host, and the layout's others in a table]
     #[arg(value_name = "TARGET")]
     target: Option<Target>,
     /// Ping this many times

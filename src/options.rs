@@ -484,8 +484,10 @@ impl FromStr for Target {
 pub struct PingOptions {
     /// Whom it asks.
     pub place: Place,
-    /// Whom it is about; `None`: the host.
+    /// Whom it is about; `None`: the host, and those of the next field.
     pub target: Option<Target>,
+    /// The cluster's other hosts.
+    pub others: Vec<String>,
     /// How many pings; at least 1.
     pub count: u32,
     /// From one ping to the next.

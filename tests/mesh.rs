@@ -307,3 +307,58 @@ fn an_elected_broker_finds_its_workers_layout() {
     worker.end_by(Signal::TERM).code(0);
     cluster.stop();
 }
+
+#[test]
+fn ping_tells_of_every_host_and_of_any_slot() {
+    let mut cluster = Cluster::new(&["alpha", "beta", "gamma"]);
+    for host in &mut cluster.hosts[..2] {
+        serve(host, 2, "cat");
+    }
+    let alpha = &cluster.hosts[0];
+    let row = |text: &str, host: &str| {
+        let row = text.lines().find(|line| line.starts_with(&format!("{host} ")));
+        row.map(|row| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    };
+    // Until patience is over, gamma may be about to come.
+    let text = eventually("gamma is given up", || {
+        let text = alpha.zhit(&["ping"]).run().code(3).text();
+        text.contains("not reached: its broker has not answered for ")
+            .then_some(text)
+    });
+    let beta = row(&text, "beta").expect("a row");
+    assert_eq!(beta[beta.len() - 5..beta.len() - 2], ["2", "2", "0"], "{text}");
+    assert_eq!(beta.last().map(String::as_str), Some("ok"), "{text}");
+    let there = alpha.zhit(&["ping", "beta"]).run().code(0).text();
+    assert!(
+        there.starts_with("beta  broker pid ") && there.contains("2 workers, 2 slots: 2 idle, 0 busy"),
+        "{there}"
+    );
+    let slot = alpha.zhit(&["ping", "beta/w2/1"]).run().code(0).text();
+    assert!(slot.contains("beta/w2"), "{slot}");
+    alpha
+        .zhit(&["ping", "gamma"])
+        .run()
+        .code(3)
+        .says("ping: gamma is not reached: its broker has not answered for ");
+    alpha
+        .zhit(&["ping", "delta"])
+        .run()
+        .code(2)
+        .says("there is no host delta; there are: alpha, beta, gamma");
+    let objects = alpha.zhit(&["ping", "--format", "json"]).run().code(3).text();
+    let hosts = objects
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let answered: Vec<(String, bool)> = hosts
+        .filter(|object| object["kind"] == "probe")
+        .map(|object| {
+            (
+                object["host"].as_str().unwrap_or("").to_owned(),
+                object["answered"] == true,
+            )
+        })
+        .collect();
+    let wanted = [("alpha", true), ("beta", true), ("gamma", false)].map(|(host, is)| (host.to_owned(), is));
+    assert_eq!(answered, wanted);
+    cluster.stop();
+}

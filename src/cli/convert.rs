@@ -45,7 +45,7 @@ pub(super) fn parse_from(
         Role::Worker(args) => worker(place, args, ends_in_dashes, &layout).map(Command::Worker),
         Role::Client(args) => client(place, args, stdin_is_terminal, &layout).map(Command::Client),
         Role::Broadcast(args) => broadcast(place, args, stdin_is_terminal, &layout).map(Command::Broadcast),
-        Role::Ping(args) => ping(place, &args).map(Command::Ping),
+        Role::Ping(args) => ping(place, &args, &layout).map(Command::Ping),
     }
 }
 
@@ -333,15 +333,30 @@ fn broadcast(
     })
 }
 
-fn ping(place: Place, args: &PingArgs) -> Result<PingOptions, clap::Error> {
+fn ping(place: Place, args: &PingArgs, layout: &Layout) -> Result<PingOptions, clap::Error> {
     if let Some(target) = &args.target
         && target.host != place.host
     {
         let (there, here) = (&target.host, &place.host);
-        let text = format!("{there} is another host, and this is {here}: ask there, or name it with --host");
-        return Err(usage("ping", ErrorKind::ValueValidation, text));
+        let refuse = |text: String| Err(usage("ping", ErrorKind::ValueValidation, text));
+        if !layout.hosts.contains_key(there) {
+            let mut all: Vec<&str> = layout.hosts.keys().chain([here]).map(String::as_str).collect();
+            all.sort_unstable();
+            all.dedup();
+            return refuse(format!("there is no host {there}; there are: {}", all.join(", ")));
+        }
+        if args.vote {
+            return refuse(format!(
+                "the members of {there} vote on their own broker: ask there, this is {here}"
+            ));
+        }
     }
+    let others = layout
+        .hosts
+        .iter()
+        .filter(|(name, host)| **name != place.host && host.address.is_some());
     Ok(PingOptions {
+        others: others.map(|(name, _)| name.clone()).collect(),
         place,
         target: args.target.clone(),
         count: args.count,

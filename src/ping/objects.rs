@@ -104,6 +104,28 @@ impl<'a> Lost<'a> {
     }
 }
 
+/// Another host that is not reached.
+#[derive(Serialize)]
+pub(super) struct Unreached<'a> {
+    kind: &'static str,
+    seq: u32,
+    host: &'a str,
+    answered: bool,
+    evidence: &'a str,
+}
+
+impl<'a> Unreached<'a> {
+    pub(super) const fn new(seq: u32, host: &'a str, evidence: &'a str) -> Self {
+        Self {
+            kind: "probe",
+            seq,
+            host,
+            answered: false,
+            evidence,
+        }
+    }
+}
+
 /// The whole series.
 #[derive(Serialize)]
 pub(super) struct Summary {

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::options::{PingOptions, Target};
 use crate::protocol::ids::{ReturnPath, SlotId};
+use crate::protocol::mesh::{Relay, Within};
 use crate::protocol::message::Pong;
 use crate::protocol::pool::Probe;
 use crate::protocol::{Message, Moment};
@@ -20,6 +21,7 @@ use crate::signals::Stop;
 use crate::term::human::span;
 use crate::term::{Screen, error};
 
+use super::hosts::Hosts;
 use super::report::Report;
 use super::slots::Slots;
 use super::votes;
@@ -60,9 +62,13 @@ pub fn run(options: &PingOptions, context: &Context, dir: &RuntimeDir, stop: &St
         let how = (options.format, options.wait);
         return votes::run((context, dir, stop), &options.place.host, how, &mut io::stdout());
     }
-    let report = Report::new(options.format, Screen::stdout(), &options.place.host);
+    let there = options.target.as_ref().map(|target| &target.host);
+    let there = there.filter(|host| **host != options.place.host);
+    let report = Report::new(options.format, Screen::stdout(), there.unwrap_or(&options.place.host));
     let mut out = io::stdout();
-    let ended = Prober::new(context, dir, stop)?.run(options, report, &mut out);
+    let mut prober = Prober::new(context, dir, stop)?;
+    prober.there = there.cloned();
+    let ended = prober.run(options, report, &mut out);
     match ended {
         Err(PingError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Signal(SIGPIPE)),
         other => other,
@@ -75,7 +81,14 @@ struct Prober<'a> {
     stop: &'a Stop,
     waker: Waker,
     nonce: u64,
+    /// The host that is asked, by way of this one; `None`: this one.
+    there: Option<String>,
+    /// Why that one is not reached.
+    nowhere: Option<String>,
 }
+
+/// What some broker has said: of which other host (`None`: this one), and what, or why it is not reached.
+type Heard = (Option<String>, Result<Message, String>);
 
 /// What became of one ping.
 enum Asked {
@@ -97,6 +110,8 @@ impl<'a> Prober<'a> {
             stop,
             waker,
             nonce: 0,
+            there: None,
+            nowhere: None,
         })
     }
 
@@ -145,7 +160,12 @@ impl<'a> Prober<'a> {
                     }
                 }
             }
-            if let Some(kept) = kept::read(self.dir).filter(|_| seq == 1) {
+            if answered && options.target.is_none() && !options.others.is_empty() {
+                let hosts = self.ask_hosts(&options.others, asked_at + options.wait)?;
+                missing |= hosts.is_incomplete();
+                print(out, &hosts.report(seq, options.format, Screen::stdout()))?;
+            }
+            if let Some(kept) = kept::read(self.dir).filter(|_| seq == 1 && self.there.is_none()) {
                 print(out, &report.verdict(&kept))?;
             }
             if seq < options.count {
@@ -200,6 +220,7 @@ impl<'a> Prober<'a> {
     /// One ping, until `until`. With `give_up_early`, a host that has no master ends it soon.
     fn ask(&mut self, until: Moment, give_up_early: bool) -> Result<Asked, PingError> {
         self.nonce += 1;
+        self.nowhere = None;
         let began_at = clock::now();
         let mut sent_at = None;
         loop {
@@ -209,11 +230,14 @@ impl<'a> Prober<'a> {
             if sent_at.is_none() {
                 // Taken before the sending: this thread may be held up after it, and the answer be here already.
                 let before = clock::now();
-                let sent = self.dealer.send(Message::Ping { nonce: self.nonce }.encode())?;
+                let sent = self.send(Message::Ping { nonce: self.nonce })?;
                 sent_at = (sent == Sent::Done).then_some(before);
             }
             if let (Some(pong), Some(sent_at)) = (self.receive()?, sent_at) {
                 return Ok(Asked::Answered(Box::new(pong), clock::now().since(sent_at)));
+            }
+            if self.nowhere.is_some() {
+                return Ok(Asked::Lost);
             }
             let now = clock::now();
             let early = give_up_early && sent_at.is_none();
@@ -230,15 +254,76 @@ impl<'a> Prober<'a> {
 
     /// The answer to the ping that was sent last. What answers an earlier one, or is no PONG, is passed over.
     fn receive(&mut self) -> Result<Option<Pong>, NetError> {
-        while let Some(received) = self.dealer.recv()? {
-            let Received::Frames(frames) = received else { continue };
-            if let Ok(Message::Pong(pong)) = Message::decode(&frames.header, frames.body)
-                && pong.nonce == self.nonce
-            {
-                return Ok(Some(pong));
+        while let Some(said) = self.hear()? {
+            match said {
+                (_, Ok(Message::Pong(pong))) if pong.nonce == self.nonce => return Ok(Some(pong)),
+                (host, Err(why)) if host == self.there => self.nowhere = Some(why),
+                _ => {}
             }
         }
         Ok(None)
+    }
+
+    /// Sends a message to the broker that is asked.
+    fn send(&mut self, message: Message) -> Result<Sent, NetError> {
+        let message = match &self.there {
+            Some(host) => relay(host, &message),
+            None => message,
+        };
+        self.dealer.send(message.encode())
+    }
+
+    /// What some broker has said: of which other host, and what, or why it is not reached.
+    fn hear(&mut self) -> Result<Option<Heard>, NetError> {
+        while let Some(received) = self.dealer.recv()? {
+            let Received::Frames(frames) = received else { continue };
+            let Ok(message) = Message::decode(&frames.header, frames.body) else {
+                continue;
+            };
+            let Message::Relayed(relayed) = message else {
+                return Ok(Some((None, Ok(message))));
+            };
+            let host = Some(relayed.host);
+            match relayed
+                .within
+                .0
+                .map(|frames| Message::decode(&frames.header, frames.body))
+            {
+                Some(Ok(message)) => return Ok(Some((host, Ok(message)))),
+                Some(Err(_)) => {}
+                None => return Ok(Some((host, Err(relayed.note.0)))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// One ping to each of these hosts, until all have answered, or are known not to be reached, or until then.
+    fn ask_hosts(&mut self, names: &[String], until: Moment) -> Result<Hosts, NetError> {
+        self.nonce += 1;
+        let question = Message::Ping { nonce: self.nonce };
+        let asked_at = clock::now();
+        let mut hosts = Hosts::new(names);
+        for host in names {
+            // One that cannot be sent is not answered, which is said.
+            let _ = self.dealer.send(relay(host, &question).encode())?;
+        }
+        while hosts.awaits_any() && clock::now() < until && self.signal().is_none() {
+            while let Some((host, said)) = self.hear()? {
+                let rtt = clock::now().since(asked_at);
+                match (host, said) {
+                    (Some(host), Ok(Message::Pong(pong))) if pong.nonce == self.nonce => {
+                        hosts.on_pong(&host, pong, rtt);
+                    }
+                    (Some(host), Err(why)) => hosts.on_nowhere(&host, why),
+                    _ => {}
+                }
+            }
+            if hosts.awaits_any() {
+                self.wait(until, Interest::READ)?;
+            }
+        }
+        hosts.give_up(clock::now().since(asked_at));
+        Ok(hosts)
     }
 
     /// Asks the slots that `target` names what they do, until all have said so, or until then. Who is not there is named.
@@ -262,12 +347,11 @@ impl<'a> Prober<'a> {
                 path: ReturnPath::default(),
             };
             // One that cannot be sent is not answered, which is said.
-            let _ = self.dealer.send(Message::Probe(probe).encode())?;
+            let _ = self.send(Message::Probe(probe))?;
         }
         while slots.silent().next().is_some() && clock::now() < until && self.signal().is_none() {
-            while let Some(received) = self.dealer.recv()? {
-                let Received::Frames(frames) = received else { continue };
-                if let Ok(Message::State(state)) = Message::decode(&frames.header, frames.body)
+            while let Some((_, said)) = self.hear()? {
+                if let Ok(Message::State(state)) = said
                     && state.nonce == self.nonce
                 {
                     slots.on_state(state, clock::now().since(asked_at));
@@ -307,6 +391,11 @@ impl<'a> Prober<'a> {
             self.complain_of_no_broker("nobody holds this host's lock");
             return Ok(Exit::NoBroker);
         }
+        if let Some(host) = &self.there {
+            let why = self.nowhere.as_deref().unwrap_or("it says nothing");
+            error(&format_args!("ping: {host} is not reached: {why}"));
+            return Ok(Exit::Incomplete);
+        }
         let holder = match Record::read(self.dir)? {
             Some(record) => format!("pid {}, term {}", record.pid, record.term),
             None => "no record of it".to_owned(),
@@ -325,6 +414,15 @@ impl<'a> Prober<'a> {
             self.dir.broker_socket().display()
         ));
     }
+}
+
+/// A message for the broker of another host.
+fn relay(host: &str, message: &Message) -> Message {
+    Message::Relay(Relay {
+        host: host.to_owned(),
+        path: ReturnPath::default(),
+        within: Within::new(message.encode()),
+    })
 }
 
 /// Whether any slot takes Hits, now or when it has become idle.

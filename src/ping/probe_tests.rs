@@ -28,6 +28,7 @@ fn opened() -> (TempDir, RuntimeDir) {
 fn options(count: u32, wait: Duration) -> PingOptions {
     PingOptions {
         target: None,
+        others: Vec::new(),
         place: Place {
             host: "h".into(),
             cluster: "c".into(),

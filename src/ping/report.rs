@@ -241,8 +241,8 @@ pub(super) fn idle(worker: &PongWorker) -> u32 {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Tally {
     slots: u64,
-    idle: u64,
-    busy: u64,
+    pub(super) idle: u64,
+    pub(super) busy: u64,
     /// Of workers that take no new Hit, and not busy.
     draining: u64,
 }
