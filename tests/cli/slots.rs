@@ -127,7 +127,10 @@ fn a_slot_tells_what_it_does() {
         .run()
         .code(3)
         .says("no worker w7; there are: w1");
-    host.zhit(&["ping", "beta/w1"]).run().code(2).says("there is no host beta; there are: alpha");
+    host.zhit(&["ping", "beta/w1"])
+        .run()
+        .code(2)
+        .says("there is no host beta; there are: alpha");
     host.make_file("go");
     client.wait().code(0);
     host.stop();
