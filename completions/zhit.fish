@@ -40,10 +40,10 @@ complete -c zhit -n "__fish_zhit_using_subcommand broker" -l cluster -d 'Name of
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l heard -d 'The highest term that the worker has heard of' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l grace -d 'On SIGTERM, let running Hits finish for this long, if no worker is there that would elect the next broker' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broker" -l takeover -d 'Ask a broker that was started by hand to leave its office to this one'
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l interval -d 'Period of heartbeats between broker and workers [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l liveness -d 'Heartbeats that may be missed before the other counts as silent, and gets no further Hits [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l patience -d 'While something is asked: silence after which whoever is asked counts as hung or not reached [default: the layout\'s, or 5s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broker" -l takeover -d 'Replace a broker that was started by hand, too: ask it to leave'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l force -d 'With --takeover: kill it instead of asking'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -l elected -d 'Started by a worker'
 complete -c zhit -n "__fish_zhit_using_subcommand broker" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -54,20 +54,20 @@ complete -c zhit -n "__fish_zhit_using_subcommand worker" -l layout -d 'Layout o
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l pool -d 'Pool to serve in' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l slots -d 'Threads, each of which serves one Hit at a time [default: the layout\'s, or 1]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -l grace -d 'On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL [default: the layout\'s, or 10s]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l builtin -d 'Serve with this handler instead of a program [default: what the layout\'s pool says, or hello]' -r -f -a "hello\t'answers World'
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l builtin -d 'Serve with this handler instead of a program [default: what the layout\'s pool says, or hello, which answers World]' -r -f -a "hello\t'answers World'
 echo\t'answers with the request itself'
 whoami\t'answers with host, worker, slot, thread id and the request\'s number'
 sleep\t'sleeps as long as the request says (100ms)'
 sink\t'counts and hashes the request\'s bytes'
 source\t'answers with as many bytes as the request says (1048576, 10MiB)'"
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l framing -d 'Run CMD once per Hit and ask it one request after the other, framed so on its stdin and stdout' -r -f -a "lines\t'one line each'
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l framing -d 'Run CMD once per Hit and ask it one request after the other; how they are delimited on its stdin and stdout' -r -f -a "lines\t'one line each'
 netstring\t'LENGTH:BYTES, each'
 u32\t'four bytes of length, the highest first, then the bytes'"
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l warm -d 'Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l on-broadcast -d 'Text for /bin/sh -c that answers each broadcast, on a thread that is no slot [default: the builtin stats]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l warm -d 'Keep so many of them started ahead on each slot, so that no Hit waits for one to start; needs --framing' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l on-broadcast -d 'Text for /bin/sh -c that answers each broadcast, beside the slots [default: statistics, whatever is asked]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l interval -d 'Period of heartbeats between broker and workers [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l liveness -d 'Heartbeats that may be missed before the other counts as silent, and gets no further Hits [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand worker" -l patience -d 'While something is asked: silence after which whoever is asked counts as hung or not reached [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand worker" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l host -d 'Name of this host [default: the hostname]' -r
@@ -80,23 +80,23 @@ sleep\t'sleeps as long as the request says (100ms)'
 sink\t'counts and hashes the request\'s bytes'
 source\t'answers with as many bytes as the request says (1048576, 10MiB)'"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l handler -d 'Handler for --local: a text for /bin/sh -c, run for each request' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l framing -d 'Run the --handler once per Hit, and frame requests and replies so' -r -f -a "lines\t'one line each'
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l framing -d 'Run the --handler once per Hit; how requests and replies are delimited on its stdin and stdout' -r -f -a "lines\t'one line each'
 netstring\t'LENGTH:BYTES, each'
 u32\t'four bytes of length, the highest first, then the bytes'"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l pool -d 'Pool to ask [default: the layout\'s, or "default"]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l wait -d 'Wait this long for a broker and a slot [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End each request that takes longer [default: the layout\'s, or none]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'Keep the Hit this long when nothing is heard from this client [default: 15s; 10m with --open; 3s with --hold]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'If this client vanishes, free the slot after this long [default: 15s; 10m with --open; 3s with --hold]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l hit -d 'Use this Hit, as $ZHIT_HIT says too, and leave it to the next command' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l close -d 'End this Hit' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l format -d 'Print replies as they are, or one JSON object each (seq, status, bytes, elapsed, slot)' -r -f -a "text\t''
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l format -d 'Print replies as they are, or one JSON object each (seq, status, bytes, elapsed_ms, slot, body, note)' -r -f -a "text\t''
 json\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l progress -d 'Draw a progress bar on stderr; auto: on a terminal, for what takes long' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l interval -d 'Period of heartbeats between broker and workers [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l liveness -d 'Heartbeats that may be missed before the other counts as silent, and gets no further Hits [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l patience -d 'While something is asked: silence after which whoever is asked counts as hung or not reached [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l lines -d 'Take each line of stdin as a request'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l local -d 'Run broker and worker inside this command'
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l hold -d 'Hold a Hit while the command REQUEST… runs: each zhit client in it uses that Hit, by $ZHIT_HIT'
@@ -107,9 +107,9 @@ complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l host -d 'Name of
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l pool -d 'Pool to ask [default: the layout\'s, or "default"]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l to -d 'Only these: names as \'alpha/*\' or \'alpha/w[1-8,12],beta\', or @TAG for those that have this tag in the layout; may be repeated' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l batch -d 'Ask so many at a time, as 4 or 25%: the next when one is settled' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l stop-after -d 'When so many have not done well, skip the rest' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l to -d 'Only these: names as \'alpha/*\' or \'alpha/w[1-8,12],beta\', or @TAG for those that have this tag in the layout (man zhit-layout); may be repeated' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l batch -d 'Ask so many at a time, as 4 or 25%: the next when one has answered or is known not to' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l stop-after -d 'When so many have failed, hung, died, left or were not reached, skip the rest' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l timeout -d 'End it after this long, whoever is outstanding' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l format -d 'How replies are told' -r -f -a "text\t'each line of a reply behind its member\'s name'
 json\t'one object at the end'
@@ -118,13 +118,13 @@ complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l progress -d 'Dra
 always\t''
 never\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l joblog -d 'Write a job log with GNU parallel\'s columns' -r -F
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l interval -d 'Period of heartbeats [default: the layout\'s, or 1s]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l liveness -d 'Heartbeats that may be missed before a peer counts as gone [default: the layout\'s, or 3]' -r
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l patience -d 'Silence that is tolerated while work is outstanding [default: the layout\'s, or 5s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l interval -d 'Period of heartbeats between broker and workers [default: the layout\'s, or 1s]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l liveness -d 'Heartbeats that may be missed before the other counts as silent, and gets no further Hits [default: the layout\'s, or 3]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l patience -d 'While something is asked: silence after which whoever is asked counts as hung or not reached [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l all -d 'Ask every pool'
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l allow-none -d 'Be content if nobody is there to be asked'
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s S -d 'Exit with the largest code of a handler'
-complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l fold -d 'Tell identical replies once, at the end, under the names of those who gave them'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s S -d 'Exit with the largest exit code of any --on-broadcast CMD, instead of 1'
+complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -l fold -d 'Group identical replies, at the end, under the names of those who gave them'
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r
@@ -136,7 +136,7 @@ complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait -d 'Wait this lo
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait-ready -d 'First wait up to this long until the broker answers and has a slot' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l format -d 'Print for people, or one JSON object for each ping' -r -f -a "text\t''
 json\t''"
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l vote -d 'Ask the members instead: how would they vote on their broker? Nobody is harmed'
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l vote -d 'Ask each worker instead whether it would vote to kill the broker as hung; changes nothing'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "broker" -d 'Route between the clients and workers of this host'

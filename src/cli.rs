@@ -117,8 +117,8 @@ struct PlaceArgs {
 enum Role {
     /// Route between the clients and workers of this host
     ///
-    /// Nobody needs to: a worker that finds no broker on its host starts one, which leaves when the last worker has. One
-    /// that is started by hand takes the office over from such a one, and stays. One broker holds a host at a time. It
+    /// You rarely need this: a worker that finds no broker on its host starts one, which leaves when the last worker has. One
+    /// that is started by hand replaces it, and stays until it is told to stop. One broker serves a host at a time. It
     /// keeps no work of its own: when it ends, however it ends, the workers elect the next, and running Hits go on.
     #[command(after_help = texts::after_help("broker"))]
     Broker(BrokerArgs),
@@ -136,9 +136,10 @@ enum Role {
     Client(ClientArgs),
     /// Ask every worker of a pool, and know when the last living one has answered
     ///
-    /// Each worker runs the request once, on a thread that is no slot, with its --on-broadcast CMD (or says its statistics).
-    /// It ends as soon as everybody has answered or is known not to: who hangs, has died or has left is named, with the
-    /// evidence, and the books balance in the last line. Nobody waits for a time-out that is not needed.
+    /// Each worker runs its --on-broadcast CMD once, with the request on stdin, beside its slots: it waits for no Hit. A
+    /// worker without one ignores the request, answers with its statistics, and counts as ok. It ends as soon as everybody
+    /// has answered or is known not to: who hangs, has died, has left or is not reached is named, with the evidence. The
+    /// last line counts all of them: expected = ok + failed + …
     #[command(after_help = texts::after_help("broadcast"))]
     Broadcast(BroadcastArgs),
     /// Show who is there: broker, workers, slots, round-trip times
@@ -148,15 +149,15 @@ enum Role {
 
 #[derive(Debug, Args)]
 struct TimingArgs {
-    /// Period of heartbeats [default: the layout's, or 1s]
+    /// Period of heartbeats between broker and workers [default: the layout's, or 1s]
     #[arg(long, value_name = "D", value_parser = interval)]
     #[arg(hide_short_help = true, display_order = TIMING_LATE)]
     interval: Option<Span>,
-    /// Heartbeats that may be missed before a peer counts as gone [default: the layout's, or 3]
+    /// Heartbeats that may be missed before the other counts as silent, and gets no further Hits [default: the layout's, or 3]
     #[arg(long, value_name = "N")]
     #[arg(hide_short_help = true, display_order = TIMING_LATE, value_parser = clap::value_parser!(u32).range(1..=1000))]
     liveness: Option<u32>,
-    /// Silence that is tolerated while work is outstanding [default: the layout's, or 5s]
+    /// While something is asked: silence after which whoever is asked counts as hung or not reached [default: the layout's, or 5s]
     #[arg(long, value_name = "D", value_parser = span)]
     #[arg(hide_short_help = true, display_order = TIMING_LATE)]
     patience: Option<Span>,
@@ -164,7 +165,7 @@ struct TimingArgs {
 
 #[derive(Debug, Args)]
 struct BrokerArgs {
-    /// Ask a broker that was started by hand to leave its office to this one
+    /// Replace a broker that was started by hand, too: ask it to leave
     #[arg(long)]
     takeover: bool,
     /// With --takeover: kill it instead of asking
@@ -194,16 +195,16 @@ struct WorkerArgs {
     /// On SIGTERM, let running requests finish for this long; a handler whose deadline passed has as long before SIGKILL [default: the layout's, or 10s]
     #[arg(long, value_name = "D", value_parser = span_or_zero)]
     grace: Option<Span>,
-    /// Serve with this handler instead of a program [default: what the layout's pool says, or hello]
+    /// Serve with this handler instead of a program [default: what the layout's pool says, or hello, which answers World]
     #[arg(long, value_name = "NAME", value_parser = builtin(), conflicts_with = "cmd")]
     builtin: Option<Builtin>,
-    /// Run CMD once per Hit and ask it one request after the other, framed so on its stdin and stdout
+    /// Run CMD once per Hit and ask it one request after the other; how they are delimited on its stdin and stdout
     #[arg(long, value_name = "HOW", value_parser = framing(), requires = "cmd")]
     framing: Option<Framing>,
-    /// Keep so many of such programs started ahead on each slot, so that no Hit waits for one to start
+    /// Keep so many of them started ahead on each slot, so that no Hit waits for one to start; needs --framing
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=limits::WARM_MAX.into()), requires = "framing")]
     warm: u32,
-    /// Text for /bin/sh -c that answers each broadcast, on a thread that is no slot [default: the builtin stats]
+    /// Text for /bin/sh -c that answers each broadcast, beside the slots [default: statistics, whatever is asked]
     #[arg(long, value_name = "CMD", value_parser = values::shell_text())]
     on_broadcast: Option<OsString>,
     #[command(flatten)]
@@ -215,7 +216,7 @@ struct WorkerArgs {
 
 #[derive(Debug, Args)]
 struct ClientArgs {
-    /// Requests of this Hit; without any, stdin is one
+    /// Requests of this Hit, the texts themselves (no file names); without any, stdin is one
     #[arg(value_name = "REQUEST")]
     requests: Vec<OsString>,
     /// Take each line of stdin as a request
@@ -230,7 +231,7 @@ struct ClientArgs {
     /// Handler for --local: a text for /bin/sh -c, run for each request
     #[arg(long, value_name = "CMD", value_parser = values::shell_text(), requires = "local")]
     handler: Option<OsString>,
-    /// Run the --handler once per Hit, and frame requests and replies so
+    /// Run the --handler once per Hit; how requests and replies are delimited on its stdin and stdout
     #[arg(long, value_name = "HOW", value_parser = framing(), requires = "handler")]
     framing: Option<Framing>,
     /// Pool to ask [default: the layout's, or "default"]
@@ -242,12 +243,12 @@ struct ClientArgs {
     /// End each request that takes longer [default: the layout's, or none]
     #[arg(long, value_name = "D", value_parser = span)]
     timeout: Option<Span>,
-    /// Keep the Hit this long when nothing is heard from this client [default: 15s; 10m with --open; 3s with --hold]
+    /// If this client vanishes, free the slot after this long [default: 15s; 10m with --open; 3s with --hold]
     #[arg(long, value_name = "D", value_parser = ttl)]
     ttl: Option<Span>,
     #[command(flatten)]
     tenure: TenureArgs,
-    /// Print replies as they are, or one JSON object each (seq, status, bytes, elapsed, slot)
+    /// Print replies as they are, or one JSON object each (seq, status, bytes, elapsed_ms, slot, body, note)
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format())]
     format: Format,
     /// Draw a progress bar on stderr; auto: on a terminal, for what takes long
@@ -285,13 +286,13 @@ struct BroadcastArgs {
     /// Ask every pool
     #[arg(long)]
     all: bool,
-    /// Only these: names as 'alpha/*' or 'alpha/w[1-8,12],beta', or @TAG for those that have this tag in the layout; may be repeated
+    /// Only these: names as 'alpha/*' or 'alpha/w[1-8,12],beta', or @TAG for those that have this tag in the layout (man zhit-layout); may be repeated
     #[arg(long, value_name = "WHOM")]
     to: Vec<String>,
-    /// Ask so many at a time, as 4 or 25%: the next when one is settled
+    /// Ask so many at a time, as 4 or 25%: the next when one has answered or is known not to
     #[arg(long, value_name = "BATCH", value_parser = batch)]
     batch: Option<Batch>,
-    /// When so many have not done well, skip the rest
+    /// When so many have failed, hung, died, left or were not reached, skip the rest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     stop_after: Option<u32>,
     #[command(flatten)]
@@ -299,7 +300,7 @@ struct BroadcastArgs {
     /// End it after this long, whoever is outstanding
     #[arg(long, value_name = "D", value_parser = span)]
     timeout: Option<Span>,
-    /// Tell identical replies once, at the end, under the names of those who gave them
+    /// Group identical replies, at the end, under the names of those who gave them
     #[arg(long)]
     fold: bool,
     /// How replies are told
@@ -321,7 +322,7 @@ struct EndingArgs {
     /// Be content if nobody is there to be asked
     #[arg(long)]
     allow_none: bool,
-    /// Exit with the largest code of a handler
+    /// Exit with the largest exit code of any --on-broadcast CMD, instead of 1
     #[arg(short = 'S')]
     largest: bool,
 }
@@ -340,7 +341,7 @@ struct PingArgs {
     /// Wait this long for each answer
     #[arg(long, value_name = "D", default_value_t = Span(limits::WAIT), value_parser = span)]
     wait: Span,
-    /// Ask the members instead: how would they vote on their broker? Nobody is harmed
+    /// Ask each worker instead whether it would vote to kill the broker as hung; changes nothing
     #[arg(long, conflicts_with_all = ["count", "interval", "wait_ready"])]
     vote: bool,
     /// First wait up to this long until the broker answers and has a slot

@@ -27,7 +27,10 @@ const BROKER: &[Example] = &[
         "zhit broker --takeover",
     ),
     ("In place of one that does not answer", "zhit broker --takeover --force"),
-    ("A second one beside it, apart", "zhit broker --cluster test"),
+    (
+        "In a separate cluster, which shares nothing with the first",
+        "zhit broker --cluster test",
+    ),
 ];
 
 const WORKER: &[Example] = &[
@@ -58,7 +61,7 @@ const CLIENT: &[Example] = &[
         "zhit client --wait 1m --timeout 10s report.txt",
     ),
     (
-        "Without broker and worker",
+        "Nothing else running",
         "zhit client --local --handler 'tr a-z A-Z' hello",
     ),
     ("A request that begins with a dash", "zhit client -- --version"),
@@ -78,7 +81,7 @@ const BROADCAST: &[Example] = &[
         "zhit broadcast stats",
     ),
     (
-        "Each worker reloads, four at a time; after two failures no more",
+        "Each --on-broadcast CMD is told to reload, four at a time; after two failures no more",
         "zhit broadcast --pool web --batch 4 --stop-after 2 reload",
     ),
     (
@@ -95,7 +98,7 @@ const PING: &[Example] = &[
         "zhit ping --wait-ready 30s && zhit client Hello",
     ),
     (
-        "Would the members end this broker, and who among them is silent?",
+        "Would the workers end this broker, and who among them is silent?",
         "zhit ping --vote",
     ),
     (

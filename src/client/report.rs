@@ -73,7 +73,7 @@ pub(super) fn name_of(hit: &Hit) -> Option<HitName> {
 pub(super) fn no_broker(socket: &Path) -> Exit {
     let socket = socket.display();
     say(&format_args!(
-        "no broker reached at {socket} within --wait; start one on this host: zhit broker"
+        "no broker reached at {socket} within --wait; start a worker on this host, which starts one: zhit worker -- CMD"
     ));
     Exit::NoBroker
 }
@@ -123,7 +123,7 @@ fn no_slot(why: &NoSlot, pool: &str) -> String {
              one; wait longer (--wait 1m) or add slots"
         ),
         NoSlot::Refused(FullReason::Leaving) => {
-            "the broker is leaving and no other came within --wait; start one on this host: zhit broker".to_owned()
+            "the broker is leaving and no other came within --wait; start a worker on this host, which starts one: zhit worker -- CMD".to_owned()
         }
         NoSlot::Refused(FullReason::QueueFull) => "too many clients wait at this broker already; try later".to_owned(),
         NoSlot::Occupied => "another client uses this Hit, and it did not end within --wait".to_owned(),

@@ -410,7 +410,7 @@ impl<'a> Prober<'a> {
 
     fn complain_of_no_broker(&self, why: &str) {
         error(&format_args!(
-            "ping: no broker reached at {}: {why}; start one on this host: zhit broker",
+            "ping: no broker reached at {}: {why}; start a worker on this host, which starts one: zhit worker -- CMD",
             self.dir.broker_socket().display()
         ));
     }
