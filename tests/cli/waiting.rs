@@ -10,7 +10,10 @@ const SECOND: Duration = Duration::from_secs(1);
 fn without_a_broker_it_is_a_4() {
     let host = Host::new();
     let ended = host.client(&["--wait", "300ms", "x"]).run().code(4).wrote("");
-    ended.says("no broker reached").says("zhit worker -- CMD").within(SECOND);
+    ended
+        .says("no broker reached")
+        .says("zhit worker -- CMD")
+        .within(SECOND);
     let at_once = host.client(&["--wait", "0s", "x"]).run().code(4);
     at_once.within(Duration::ZERO);
     assert!(!host.runtime_base().exists(), "a client makes no directory");
