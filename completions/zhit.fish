@@ -89,7 +89,7 @@ complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End eac
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'If this client vanishes, free the slot after this long [default: 15s; 10m with --open; 3s with --hold]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l hit -d 'Use this Hit, as $ZHIT_HIT says too, and leave it to the next command' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l close -d 'End this Hit' -r
-complete -c zhit -n "__fish_zhit_using_subcommand client" -l format -d 'Print replies as they are, or one JSON object each (seq, status, bytes, elapsed_ms, slot, body, note)' -r -f -a "text\t''
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l format -d 'Print replies as they are, or one JSON object each, with its status, body, time and slot' -r -f -a "text\t''
 json\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l progress -d 'Draw a progress bar on stderr; auto: on a terminal, for what takes long' -r -f -a "auto\t''
 always\t''

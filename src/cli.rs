@@ -248,7 +248,7 @@ struct ClientArgs {
     ttl: Option<Span>,
     #[command(flatten)]
     tenure: TenureArgs,
-    /// Print replies as they are, or one JSON object each (seq, status, bytes, elapsed_ms, slot, body, note)
+    /// Print replies as they are, or one JSON object each, with its status, body, time and slot
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format())]
     format: Format,
     /// Draw a progress bar on stderr; auto: on a terminal, for what takes long
