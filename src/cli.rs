@@ -49,7 +49,7 @@ pub fn parse() -> Command {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn broker_again() -> Result<BrokerOptions, String> {
-    match convert::parse_from(std::env::args_os(), false) {
+    match convert::parse_again(std::env::args_os()) {
         Ok(Command::Broker(options)) => Ok(options),
         Ok(_) => Err("this is no broker's command line".to_owned()),
         Err(error) => Err(convert::what_is_wrong(&error)),
@@ -61,7 +61,7 @@ pub fn broker_again() -> Result<BrokerOptions, String> {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn worker_again() -> Result<WorkerOptions, String> {
-    match convert::parse_from(std::env::args_os(), false) {
+    match convert::parse_again(std::env::args_os()) {
         Ok(Command::Worker(options)) => Ok(options),
         Ok(_) => Err("this is no worker's command line".to_owned()),
         Err(error) => Err(convert::what_is_wrong(&error)),

@@ -362,3 +362,29 @@ fn ping_tells_of_every_host_and_of_any_slot() {
     assert_eq!(answered, wanted);
     cluster.stop();
 }
+
+/// A slip in the file costs a host its neighbours, and not its broker.
+#[test]
+fn a_layout_that_is_wrong_by_now_keeps_no_broker_from_being_elected() {
+    let cluster = Cluster::serving(&["alpha", "beta"], 2, "cat");
+    let alpha = &cluster.hosts[0];
+    let good = fs::read_to_string(&cluster.layout).expect("a layout");
+    let broker = alpha.elected().expect("a broker");
+    fs::write(&cluster.layout, "hosts: 3\n").expect("a layout");
+    signal(broker, Signal::KILL);
+    let next = eventually("the next one", || alpha.elected().filter(|next| *next != broker));
+    alpha.wait_for_slots(2);
+    assert!(
+        log(alpha).contains("broker: this host is served without the others: "),
+        "{}",
+        log(alpha)
+    );
+    fs::write(&cluster.layout, good).expect("a layout");
+    signal(next, Signal::HUP);
+    eventually("its neighbour", || {
+        let ended = broadcast(alpha, &["x"]).run();
+        ended.stderr.contains("expected 4 = 4 ok").then_some(())
+    });
+    assert_eq!(alpha.elected(), Some(next));
+    cluster.stop();
+}

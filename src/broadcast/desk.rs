@@ -6,12 +6,11 @@ use std::time::Duration;
 use crate::protocol::ids::Member;
 use crate::protocol::pool::Enrolled;
 use crate::protocol::time::Moment;
-
-use super::seat::span;
+use crate::term::human::span;
 
 /// What its broker has said of who is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Roll {
+pub(super) enum Presence {
     /// Nothing yet.
     Awaited,
     /// These.
@@ -24,7 +23,7 @@ pub(super) enum Roll {
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     pub(super) host: String,
-    pub(super) roll: Roll,
+    pub(super) roll: Presence,
     /// When its broker was heard last.
     pub(super) heard_at: Moment,
     /// Who came after the roster was pinned.
@@ -35,14 +34,14 @@ impl Desk {
     pub(super) const fn new(now: Moment, host: String) -> Self {
         Self {
             host,
-            roll: Roll::Awaited,
+            roll: Presence::Awaited,
             heard_at: now,
             late: BTreeSet::new(),
         }
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        self.roll == Roll::Awaited
+        self.roll == Presence::Awaited
     }
 
     /// Rule B3: why it is not reached, if it was asked until patience was over.

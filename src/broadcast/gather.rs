@@ -5,20 +5,24 @@
 //! members are asked again by way of the next, and none runs it twice (rule B2). A host that cannot be asked who is there
 //! has one place on the roster, for itself.
 
+mod asking;
+mod roster;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::desk::{Desk, Roll as Called};
-use super::seat::{Books, Limits, Seat, Verdict, span};
+use super::desk::Desk;
+use super::seat::{Books, Limits, Seat, Verdict};
 use crate::options::{Batch, Targets};
 use crate::protocol::Message;
-use crate::protocol::ids::{BroadcastId, Member, ReturnPath};
+use crate::protocol::ids::{BroadcastId, Member};
 use crate::protocol::mutation::{Rule, broken};
-use crate::protocol::pool::{Ask, Blob, Check, Enrolled, Fate, Roll, Roster, Thanks};
+use crate::protocol::pool::{Fate, Thanks};
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
+use crate::term::human::span;
 
 /// How often those who have not answered are asked about.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
@@ -83,6 +87,8 @@ pub struct Gather {
     check_at: Moment,
     tick_at: Moment,
     desks: Vec<Desk>,
+    /// Some broker has said something.
+    heard: bool,
     seats: Vec<Seat>,
     /// Places on the roster, by host and member.
     index: BTreeMap<(usize, Member), usize>,
@@ -115,6 +121,7 @@ impl Gather {
             roll_at: now,
             check_at: now,
             tick_at: now,
+            heard: false,
             seats: Vec::new(),
             index: BTreeMap::new(),
             books: Books::default(),
@@ -162,10 +169,9 @@ impl Gather {
         self.began_at
     }
 
-    /// Whether any broker has said anything yet.
-    pub fn has_heard(&self) -> bool {
-        let said = |desk: &Desk| !desk.is_awaited() || desk.heard_at > self.began_at;
-        self.phase != Phase::Rolling || self.desks.iter().any(said)
+    /// Whether any broker has said anything yet, or there is none to ask.
+    pub const fn has_heard(&self) -> bool {
+        self.heard || self.desks.is_empty()
     }
 
     /// Takes a message that the broker of this host has sent.
@@ -184,7 +190,7 @@ impl Gather {
         }
         self.look(now);
         let Some(desk) = self.desks.get_mut(host) else { return };
-        desk.heard_at = now;
+        (desk.heard_at, self.heard) = (now, true);
         match message {
             Message::Roster(roster) => self.on_roster(now, host, roster, out),
             Message::Receipt(m) => {
@@ -227,77 +233,6 @@ impl Gather {
         self.ask_next(now, out);
     }
 
-    /// A broker has told that this host is not reached, and how it knows (rule B3: it has tried until patience was over).
-    pub fn on_unreached(&mut self, now: Moment, host: usize, evidence: String, out: &mut Vec<Action>) {
-        self.look(now);
-        let Some(desk) = self.desks.get_mut(host) else { return };
-        match self.phase {
-            Phase::Closed => {}
-            Phase::Rolling => {
-                desk.roll = Called::Unreached(evidence);
-                self.pin_if_called(now, out);
-            }
-            Phase::Asking => self.lose(now, host, &evidence, out),
-        }
-    }
-
-    fn on_roster(&mut self, now: Moment, host: usize, roster: Roster, out: &mut Vec<Action>) {
-        let targets = &self.config.targets;
-        let Some(desk) = self.desks.get_mut(host) else { return };
-        let listed = roster.members.len();
-        let mut members = roster.members;
-        members.retain(|one| targets.take(&desk.host, one.member.worker, &one.pool));
-        if self.phase != Phase::Rolling && !broken(Rule::B1) {
-            let index = &self.index;
-            let new = members.iter().map(|one| one.member);
-            desk.late
-                .extend(new.filter(|member| !index.contains_key(&(host, *member))));
-            return;
-        }
-        if desk.is_awaited() || broken(Rule::B1) {
-            self.unlisted += (roster.total as usize).saturating_sub(listed);
-        }
-        desk.roll = Called::Called(members);
-        self.pin_if_called(now, out);
-    }
-
-    /// Rule B1: pinned once, when every host has said who is there, or is known not to be reached.
-    fn pin_if_called(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if self.desks.iter().any(Desk::is_awaited) {
-            return;
-        }
-        self.phase = Phase::Asking;
-        self.seats.clear();
-        self.index.clear();
-        let mut unreached = Vec::new();
-        for (host, desk) in self.desks.iter_mut().enumerate() {
-            // It was not asked any further while others were.
-            desk.heard_at = now;
-            let members = match &desk.roll {
-                Called::Called(members) => members.clone(),
-                Called::Unreached(evidence) => {
-                    unreached.push((host, evidence.clone()));
-                    vec![Enrolled::whole_host()]
-                }
-                Called::Awaited => Vec::new(),
-            };
-            for one in members {
-                self.index.insert((host, one.member), self.seats.len());
-                self.seats.push(Seat::new(&desk.host, host, one));
-            }
-        }
-        self.books = Books::default();
-        self.books.expected = self.seats.len();
-        self.books.outstanding = self.seats.len();
-        self.check_at = now + CHECK_EVERY;
-        self.roll_at = now + self.config.interval;
-        for (host, evidence) in unreached {
-            self.lose(now, host, &evidence, out);
-        }
-        self.ask_next(now, out);
-        self.close_if_settled();
-    }
-
     fn outstanding(&mut self, who: (usize, Member)) -> Option<&mut Seat> {
         let place = *self.index.get(&who)?;
         let seat = self.seats.get_mut(place)?;
@@ -334,75 +269,6 @@ impl Gather {
         if self.books.outstanding == 0 {
             self.phase = Phase::Closed;
         }
-    }
-
-    /// Asks those whose turn it is. One whose turn does not come any more is skipped.
-    fn ask_next(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if self.phase != Phase::Asking {
-            return;
-        }
-        let bad = self.books.settled() - self.books.ok - self.books.skipped;
-        if self.config.stop_after.is_some_and(|most| bad >= most as usize) && !self.stopped {
-            self.stopped = true;
-            let rest: Vec<_> = self.seats.iter().skip(self.next).map(Seat::who).collect();
-            (self.next, self.ahead) = (self.seats.len(), 0);
-            for who in rest {
-                self.settle(now, who, Verdict::Skipped, out);
-            }
-        }
-        let window = self
-            .config
-            .batch
-            .map_or(usize::MAX, |batch| batch.of(self.books.expected));
-        let mut under_way = self.next - (self.books.settled() - self.ahead);
-        let mut who = Vec::new();
-        while under_way < window
-            && let Some(seat) = self.seats.get_mut(self.next)
-        {
-            self.next += 1;
-            if seat.verdict.is_some() {
-                // One whose host was lost before its turn came.
-                self.ahead -= 1;
-                continue;
-            }
-            (seat.asked_at, seat.sent_at) = (Some(now), now);
-            who.push(seat.who());
-            under_way += 1;
-        }
-        self.ask(&who, out);
-    }
-
-    /// Asks them, each by way of the broker of its host.
-    fn ask(&self, who: &[(usize, Member)], out: &mut Vec<Action>) {
-        let timeout = self.config.timeout.unwrap_or_default();
-        for (host, members) in by_host(who) {
-            let ask = Ask {
-                id: self.config.id,
-                timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-                reply_max: self.config.reply_max,
-                path: ReturnPath::default(),
-                members,
-                body: Blob(self.config.body.clone()),
-            };
-            out.push(Action::Send(host, Message::Ask(ask)));
-        }
-    }
-
-    /// The connection to a broker is new: whatever was under way is said again.
-    pub fn on_route(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.roll_at = now;
-        let unheard = self
-            .seats
-            .iter_mut()
-            .filter(|seat| seat.verdict.is_none() && seat.asked_at.is_some());
-        let who = unheard.map(|seat| {
-            seat.sent_at = now;
-            seat.restart_clocks();
-            seat.who()
-        });
-        let who: Vec<_> = who.collect();
-        self.ask(&who, out);
-        self.on_tick(now, out);
     }
 
     /// Rule A3: who stood still himself judges nobody before he has heard them again.
@@ -450,71 +316,6 @@ impl Gather {
         }
     }
 
-    /// Asks who is there. Once that is pinned, only to tell who came too late.
-    fn roll(&self, out: &mut Vec<Action>) {
-        let (id, pool) = (self.config.id, self.config.targets.pool.clone());
-        for (host, desk) in self.desks.iter().enumerate() {
-            if self.phase == Phase::Rolling && !desk.is_awaited() {
-                continue;
-            }
-            let pool = pool.clone();
-            out.push(Action::Send(host, Message::Roll(Roll { id, pool })));
-        }
-    }
-
-    /// Asks again who has sent no receipt, and after all who have not answered.
-    fn check(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.check_at = now + CHECK_EVERY;
-        let interval = self.config.interval;
-        let (mut all, mut again) = (Vec::new(), Vec::new());
-        for seat in &mut self.seats {
-            if seat.verdict.is_some() || seat.asked_at.is_none() {
-                continue;
-            }
-            all.push(seat.who());
-            // One that is silent has lost the message, or the answer to it was lost: it is kept, and sent again.
-            if !seat.is_fresh(now, interval) && now.since(seat.sent_at) >= interval {
-                seat.sent_at = now;
-                again.push(seat.who());
-            }
-        }
-        self.ask(&again, out);
-        let id = self.config.id;
-        let asked = by_host(&all).into_iter();
-        out.extend(asked.map(|(host, members)| Action::Send(host, Message::Check(Check { id, members }))));
-    }
-
-    /// Rule B3: hosts that were asked until patience was over are not reached.
-    fn give_up(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let patience = self.config.patience;
-        for host in 0..self.desks.len() {
-            let Some(desk) = self.desks.get_mut(host) else { continue };
-            let Some(evidence) = desk.is_lost(now, patience) else {
-                continue;
-            };
-            match self.phase {
-                Phase::Rolling if desk.is_awaited() => {
-                    desk.roll = Called::Unreached(evidence);
-                    self.pin_if_called(now, out);
-                }
-                Phase::Asking => self.lose(now, host, &evidence, out),
-                Phase::Rolling | Phase::Closed => {}
-            }
-        }
-    }
-
-    /// Who is outstanding on a host that is not reached.
-    fn lose(&mut self, now: Moment, host: usize, evidence: &str, out: &mut Vec<Action>) {
-        let rest = self
-            .seats
-            .iter()
-            .filter(|seat| seat.at == host && seat.verdict.is_none());
-        for who in rest.map(Seat::who).collect::<Vec<_>>() {
-            self.settle(now, who, Verdict::Unreachable(evidence.to_owned()), out);
-        }
-        self.ask_next(now, out);
-    }
-
     /// It is ended before everybody is settled (^C).
     pub const fn end(&mut self) {
         self.phase = Phase::Closed;
@@ -529,15 +330,6 @@ impl Gather {
         let timeout = self.config.timeout.map(|timeout| self.began_at + timeout);
         timeout.map_or(due, |at| at.min(due))
     }
-}
-
-/// Members by their hosts.
-fn by_host(who: &[(usize, Member)]) -> BTreeMap<usize, Vec<Member>> {
-    let mut all: BTreeMap<usize, Vec<Member>> = BTreeMap::new();
-    for (host, member) in who {
-        all.entry(*host).or_default().push(*member);
-    }
-    all
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
+use crate::protocol::ids::ReturnPath;
 use crate::protocol::message::WorkState;
-use crate::protocol::pool::{Answer, Condition, Gone, Note, Receipt, Running};
+use crate::protocol::pool::{Answer, Blob, Condition, Enrolled, Gone, Note, Receipt, Roster, Running};
 use crate::protocol::{Incarnation, Term, WorkerId};
 
 const ID: BroadcastId = BroadcastId([7; 16]);
@@ -39,12 +40,17 @@ struct Bench {
 }
 
 impl Bench {
-    /// One whose roster has so many members.
-    fn pinned(config: Config, members: u32) -> Self {
-        let mut bench = Self {
+    /// One that has heard nothing yet.
+    fn new(config: Config) -> Self {
+        Self {
             gather: Gather::new(at(0), config),
             out: Vec::new(),
-        };
+        }
+    }
+
+    /// One whose roster has so many members.
+    fn pinned(config: Config, members: u32) -> Self {
+        let mut bench = Self::new(config);
         bench.tick(0);
         bench.hear(1, roster(members));
         bench
@@ -385,159 +391,5 @@ fn a_roster_of_nobody_closes_at_once() {
     );
 }
 
-fn two_hosts() -> Config {
-    Config {
-        hosts: vec!["alpha".to_owned(), "beta".to_owned()],
-        ..config()
-    }
-}
-
-fn roster_of(host: &str, members: u32) -> Message {
-    let Message::Roster(roster) = roster(members) else {
-        unreachable!()
-    };
-    Message::Roster(Roster {
-        host: host.to_owned(),
-        ..roster
-    })
-}
-
-impl Bench {
-    fn hear_of(&mut self, host: usize, millis: u64, message: Message) {
-        self.gather.on_message(at(millis), host, message, &mut self.out);
-        assert!(self.gather.books().balance(), "{:?}", self.gather.books());
-    }
-}
-
-/// Rule B1: the roster is that of all hosts, and nobody is asked before it is pinned.
-#[test]
-fn nobody_is_asked_before_every_host_has_told_who_is_there() {
-    let mut bench = Bench {
-        gather: Gather::new(at(0), two_hosts()),
-        out: Vec::new(),
-    };
-    bench.tick(0);
-    let rolled: Vec<usize> = bench
-        .out
-        .drain(..)
-        .filter_map(|action| match action {
-            Action::Send(host, Message::Roll(_)) => Some(host),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(rolled, [0, 1]);
-    bench.hear_of(0, 1, roster_of("alpha", 2));
-    assert_eq!((bench.gather.phase(), bench.asked()), (Phase::Rolling, vec![]));
-    bench.hear_of(1, 2, roster_of("beta", 2));
-    assert_eq!(bench.gather.phase(), Phase::Asking);
-    let asks = bench
-        .out
-        .iter()
-        .filter(|action| matches!(action, Action::Send(_, Message::Ask(_))));
-    assert_eq!(asks.count(), 2, "one for each host");
-    // The same number and incarnation on two hosts are two members.
-    for host in [0, 1] {
-        for number in [1, 2] {
-            assert_eq!(bench.gather.phase(), Phase::Asking);
-            bench.hear_of(host, 3, answer(number, Status::Ok));
-        }
-    }
-    let books = bench.gather.books();
-    assert_eq!((bench.gather.phase(), books.expected, books.ok), (Phase::Closed, 4, 4));
-    let names: Vec<String> = bench.gather.seats().iter().map(Seat::name).collect();
-    assert_eq!(names, ["alpha/w1", "alpha/w2", "beta/w1", "beta/w2"]);
-}
-
-/// Rule B3: a host that its neighbours have tried until patience was over has one place, and is unreachable.
-#[test]
-fn a_host_that_cannot_be_asked_who_is_there_is_unreachable() {
-    let mut bench = Bench {
-        gather: Gather::new(at(0), two_hosts()),
-        out: Vec::new(),
-    };
-    bench.hear_of(0, 1, roster_of("alpha", 1));
-    bench.gather.on_unreached(at(2), 1, "silent".to_owned(), &mut bench.out);
-    assert_eq!(bench.asked(), [1]);
-    let books = bench.gather.books();
-    assert_eq!((books.expected, books.unreachable, books.outstanding), (2, 1, 1));
-    bench.hear_of(0, 3, answer(1, Status::Ok));
-    assert_eq!(bench.gather.phase(), Phase::Closed);
-    let beta = &bench.gather.seats()[1];
-    assert_eq!(
-        (beta.name().as_str(), beta.verdict.clone()),
-        ("beta", Some(Verdict::Unreachable("silent".into())))
-    );
-}
-
-/// Rule B3: the issuer itself waits until patience is over, and no longer.
-#[test]
-fn a_host_that_says_nothing_is_waited_for_until_patience() {
-    let mut bench = Bench {
-        gather: Gather::new(at(0), two_hosts()),
-        out: Vec::new(),
-    };
-    bench.hear_of(0, 0, roster_of("alpha", 1));
-    for millis in (0..5000).step_by(100) {
-        bench.tick(millis);
-        assert_eq!(bench.gather.phase(), Phase::Rolling, "{millis}");
-    }
-    bench.tick(5000);
-    bench.tick(5100);
-    // The one that has told is not asked again meanwhile, and not silent for that.
-    let books = bench.gather.books();
-    assert_eq!((bench.gather.phase(), books.unreachable), (Phase::Asking, 1));
-}
-
-/// Rule B3: members whose host became unreachable after pinning are so, too; those of others are not.
-#[test]
-fn members_of_a_host_that_is_lost_on_the_way_are_unreachable() {
-    let mut bench = Bench {
-        gather: Gather::new(at(0), two_hosts()),
-        out: Vec::new(),
-    };
-    bench.hear_of(0, 1, roster_of("alpha", 1));
-    bench.hear_of(1, 1, roster_of("beta", 2));
-    bench.hear_of(1, 2, answer(1, Status::Ok));
-    for millis in (0..5000).step_by(100) {
-        bench.hear_of(0, millis, running(1, WorkState::Running));
-        bench.tick(millis);
-    }
-    assert_eq!(bench.gather.books().unreachable, 0);
-    bench.hear_of(0, 5002, running(1, WorkState::Running));
-    bench.tick(5002);
-    let books = bench.gather.books();
-    assert_eq!((books.ok, books.unreachable, books.outstanding), (1, 1, 1));
-    // What it says when the link is back changes nothing.
-    bench.hear_of(1, 6000, answer(2, Status::Ok));
-    assert_eq!(bench.gather.books(), books);
-}
-
-/// A window slides over the members of all hosts; a host that was never reached takes no place in it.
-#[test]
-fn a_batch_counts_members_of_all_hosts() {
-    let mut bench = Bench {
-        gather: Gather::new(
-            at(0),
-            Config {
-                batch: Some(Batch::Members(1)),
-                ..two_hosts()
-            },
-        ),
-        out: Vec::new(),
-    };
-    let config = Config {
-        hosts: ["alpha", "beta", "gamma"].map(str::to_owned).into(),
-        ..bench.gather.config.clone()
-    };
-    bench.gather = Gather::new(at(0), config);
-    bench.gather.on_unreached(at(1), 0, "silent".to_owned(), &mut bench.out);
-    bench.hear_of(1, 1, roster_of("beta", 3));
-    bench.gather.on_unreached(at(1), 2, "silent".to_owned(), &mut bench.out);
-    for number in [1, 2, 3] {
-        assert_eq!(bench.asked(), [number]);
-        bench.hear_of(1, 2, receipt(number));
-        assert_eq!(bench.asked(), [0; 0], "one at a time");
-        bench.hear_of(1, 2, answer(number, Status::Ok));
-    }
-    assert_eq!(bench.gather.phase(), Phase::Closed);
-}
+#[path = "gather_hosts_tests.rs"]
+mod hosts;

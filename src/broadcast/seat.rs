@@ -10,6 +10,7 @@ use crate::protocol::message::WorkState;
 use crate::protocol::pool::Enrolled;
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
+use crate::term::human::span;
 
 /// What became of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,10 +205,4 @@ impl Books {
     pub const fn settled(&self) -> usize {
         self.expected - self.outstanding
     }
-}
-
-/// `2.1s`.
-pub(super) fn span(span: Duration) -> String {
-    let tenths = span.as_millis() / 100;
-    format!("{}.{}s", tenths / 10, tenths % 10)
 }

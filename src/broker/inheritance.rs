@@ -14,6 +14,10 @@ use crate::protocol::time::Moment;
 use super::machine::{Action, Machine};
 use super::waiting::{End, Past};
 
+/// How long a repeated OPEN may be under way, at a busy broker's start: by so much its first one seems to have left later
+/// than it has, and it must not seem to have left after the lease that it was given (rule O7).
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
 /// Hits that slots served when the journals were read. Each waits for its slot to register, or for its worker's lock to
 /// fall, and for nothing else (rule O3).
 #[derive(Debug, Default)]
@@ -73,10 +77,16 @@ impl Machine {
         }
     }
 
-    /// Nothing is known of what ran before then: the host's directory was made later, and may have been wiped (rule O5), or
-    /// workers without a journal served until then (rule O7).
+    /// Nothing is known of what ran before then: the host's directory was made later, and may have been wiped (rule O5).
     pub fn know_nothing_before(&mut self, made_at: Moment) {
         self.memory.forget_until(made_at);
+    }
+
+    /// Until then Hits were leased to workers without a journal (rule O7); zero: none was.
+    pub fn leased_unjournalled_until(&mut self, last_at: Moment) {
+        if last_at > Moment::ZERO {
+            self.memory.forget_until(last_at + UNDER_WAY);
+        }
     }
 
     /// Keeps what a journal tells of Hits that are over, and, of a dead worker, of those that it ran.

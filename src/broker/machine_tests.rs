@@ -787,6 +787,26 @@ fn a_hit_that_no_journal_names_never_ran_unless_somebody_may_have_forgotten_it()
     assert_eq!(without.said(), ["CLOSED (Unknown) to client"]);
 }
 
+/// Rule O7: a repeated OPEN that was long under way to a busy broker seems to be younger than it is.
+#[test]
+fn an_open_that_was_under_way_is_no_younger_than_a_lease_without_a_journal() {
+    let mut idle = journal(true);
+    idle.slots[0].running = None;
+    for (under_way, reason) in [(300, Some(ClosedReason::Unknown)), (600, None)] {
+        let mut bench = heir(&idle, true);
+        bench.now += INTERVAL * 10;
+        // Its first OPEN left a second ago, says the client, and was leased at once.
+        let seems = bench.now.before(Duration::from_secs(1));
+        let leased_at = seems.before(Duration::from_millis(under_way));
+        bench.machine.leased_unjournalled_until(leased_at);
+        assert_eq!(
+            closed_of(&mut bench, 7).map(|(reason, ..)| reason),
+            reason,
+            "{under_way}"
+        );
+    }
+}
+
 /// Its slot tells why a held Hit is over: the holder first, then the client, with whom the lease ends.
 #[test]
 fn what_the_holder_is_told_of_the_end_does_not_end_the_lease() {

@@ -13,6 +13,7 @@ use crate::protocol::mesh::{Greeting, News, PoolNews, Relay, Relayed, Within};
 use crate::protocol::message::{Disconnect, Hint, Message};
 use crate::protocol::pool::Note;
 use crate::protocol::time::{Moment, earliest};
+use crate::term::human::span;
 
 use super::machine::{Action, Machine};
 
@@ -256,7 +257,7 @@ impl Machine {
                 return out.push(Action::Call(host, Message::Relay(relay)));
             }
             Some(link) => {
-                let silent = whole(now.since(link.heard_at));
+                let silent = span(now.since(link.heard_at));
                 let ever = if link.known.is_some() { "been heard" } else { "answered" };
                 format!("its broker has not {ever} for {silent}, says {}", self.config.host)
             }
@@ -406,12 +407,6 @@ fn nowhere(host: String, path: ReturnPath, note: String) -> Message {
         note: Note(note),
         within: Within::nothing(),
     })
-}
-
-/// A span for people, in whole milliseconds up to a second and whole tenths beyond.
-fn whole(span: Duration) -> humantime::FormattedDuration {
-    let unit = if span < Duration::from_secs(1) { 1 } else { 100 };
-    humantime::format_duration(Duration::from_millis(span.as_millis() as u64 / unit * unit))
 }
 
 #[cfg(test)]

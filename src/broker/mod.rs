@@ -15,6 +15,7 @@ mod registry;
 mod run;
 mod serve;
 mod waiting;
+mod watch;
 mod wires;
 
 pub use run::LoopError;

@@ -3,12 +3,8 @@
 //! One thread, one ROUTER. A message of an open Hit is looked at no further than its head and goes on with its body
 //! untouched.
 
-use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::epoll;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracing::{debug, info, warn};
 
 use crate::clock;
@@ -24,24 +20,19 @@ use crate::protocol::mesh::Greeting;
 use crate::protocol::message::Yield;
 use crate::protocol::time::{Moment, earliest};
 use crate::runtime::{self, RuntimeDir};
+use crate::term::human::span;
 
 use super::eyes::Eyes;
 use super::machine::{Action, Config, Machine};
 use super::mesh::Notice;
+use super::watch::Watch;
 use super::wires::{From, Wires};
-
-/// Ends of processes that one turn takes.
-const ENDS_PER_TURN_MAX: usize = 64;
 
 /// However many ask, the loops of all workers are looked at no more often than this.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What a worker sent before it died is taken before its death: libzmq reads its connection meanwhile.
 const LAST_WORDS: Duration = Duration::from_millis(10);
-
-/// How long a repeated OPEN may be under way, at a busy broker's start: by so much its first one seems to have left later
-/// than it has, and it must not seem to have left after a lease that it was given (rule O7).
-const UNDER_WAY: Duration = Duration::from_millis(500);
 
 /// Why the broker's loop ends before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -55,64 +46,6 @@ pub enum LoopError {
     /// The kernel refuses to watch processes.
     #[error("cannot watch processes: {0}; raise the limit of open files (ulimit -n)")]
     Watch(#[from] rustix::io::Errno),
-}
-
-/// Workers' processes, each by a pidfd held from its registration on, so that a number used again misleads nobody.
-///
-/// They stand in one epoll set: the loop polls one descriptor, however many workers there are.
-struct Watch {
-    epoll: OwnedFd,
-    held: HashMap<WorkerId, (Incarnation, OwnedFd)>,
-}
-
-impl Watch {
-    fn new() -> Result<Self, LoopError> {
-        Ok(Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            held: HashMap::new(),
-        })
-    }
-
-    /// Whether this process is watched already.
-    fn has(&self, worker: WorkerId, incarnation: Incarnation) -> bool {
-        self.held.get(&worker).is_some_and(|(known, _)| *known == incarnation)
-    }
-
-    /// Begins to watch; returns whether the process is there to be watched.
-    fn add(&mut self, worker: WorkerId, incarnation: Incarnation, pid: u32) -> bool {
-        self.remove(worker);
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
-            return false;
-        };
-        let data = epoll::EventData::new_u64(worker.0.into());
-        let added = epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN);
-        self.held.insert(worker, (incarnation, pidfd));
-        added.is_ok()
-    }
-
-    fn remove(&mut self, worker: WorkerId) {
-        if let Some((_, pidfd)) = self.held.remove(&worker) {
-            // Closing would do; but an epoll set keeps what a child might have inherited.
-            let _ = epoll::delete(&self.epoll, &pidfd);
-        }
-    }
-
-    /// Workers whose processes have ended.
-    fn ended(&mut self) -> Vec<(WorkerId, Incarnation)> {
-        let mut events = [const { None }; ENDS_PER_TURN_MAX];
-        let mut buffer = Vec::with_capacity(ENDS_PER_TURN_MAX);
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut buffer), Some(&now)).is_err() {
-            return Vec::new();
-        }
-        for (slot, event) in events.iter_mut().zip(&buffer) {
-            *slot = u32::try_from(event.data.u64()).ok().map(WorkerId);
-        }
-        let ids = events.into_iter().flatten();
-        ids.filter_map(|id| self.held.get(&id).map(|(incarnation, _)| (id, *incarnation)))
-            .collect()
-    }
 }
 
 /// Ends what a dead worker's handlers have left running (rule O9).
@@ -130,7 +63,7 @@ fn tell(host: &str, notice: &Notice) {
         Notice::Replaced(term) => info!("host {host} has another broker (term {term})"),
         Notice::Expired(silent) => warn!(
             "host {host} is not reached: nothing was heard of it for {}",
-            humantime::format_duration(*silent)
+            span(*silent)
         ),
         Notice::OtherLayout => warn!("host {host} was told another layout than this one: compare the files"),
     }
@@ -224,10 +157,8 @@ impl Loop {
         if let Some(age) = self.dir.age() {
             self.machine.know_nothing_before(clock::now().before(age));
         }
-        let unjournalled = self.unjournalled.until(clock::now());
-        if unjournalled > Moment::ZERO {
-            self.machine.know_nothing_before(unjournalled + UNDER_WAY);
-        }
+        self.machine
+            .leased_unjournalled_until(self.unjournalled.until(clock::now()));
         self.machine
             .inherit(clock::now(), &journals.all, journals.complete, &mut self.actions);
         self.perform()
@@ -403,7 +334,7 @@ impl Loop {
     /// Takes what other hosts have sent.
     fn take_from_others(&mut self) -> Result<(), LoopError> {
         let now = clock::now();
-        self.wires.listen(now)?;
+        self.wires.listen(now);
         for (from, frames) in self.wires.receive()? {
             let message = match Message::decode(&frames.header, frames.body) {
                 Ok(message) => message,
@@ -478,7 +409,7 @@ impl Loop {
         let mut poll = Poll::new();
         poll.socket(&self.router, Interest::READ);
         let stopped = poll.fd(stop, Interest::READ);
-        let ended = poll.fd(&self.watch.epoll, Interest::READ.when(self.bury_at.is_none()));
+        let ended = poll.fd(&self.watch, Interest::READ.when(self.bury_at.is_none()));
         let keys = self.wires.poll(&mut poll);
         let ready = poll.wait(Some(timeout))?;
         self.wires.waited(&ready, &keys);

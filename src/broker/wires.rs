@@ -40,6 +40,7 @@ pub(super) struct Wires {
     /// Where this host is to be reached.
     address: Option<SocketAddr>,
     public: Option<Router>,
+    listens: bool,
     tries: u32,
     bind_at: Moment,
     dealers: BTreeMap<String, (SocketAddr, Dealer)>,
@@ -56,6 +57,7 @@ impl Wires {
             quiet,
             address: None,
             public: None,
+            listens: false,
             tries: 0,
             bind_at: Moment::ZERO,
             dealers: BTreeMap::new(),
@@ -68,7 +70,9 @@ impl Wires {
     pub(super) fn set(&mut self, me: &str, hosts: &Hosts) -> Result<(), NetError> {
         let address = hosts.addresses.get(me).copied();
         if address != self.address {
-            (self.address, self.public, self.tries) = (address, None, 0);
+            // The old one, if there is one, stops to listen; who was connected calls again.
+            self.public = address.map(|_| Router::new(&self.context)).transpose()?;
+            (self.address, self.listens, self.tries) = (address, false, 0);
             self.bind_at = Moment::ZERO;
         }
         let stays = |host: &String, place: &SocketAddr| host != me && hosts.addresses.get(host) == Some(place);
@@ -85,15 +89,17 @@ impl Wires {
     }
 
     /// Listens, if that is due. Where it cannot be, this host's own service goes on.
-    pub(super) fn listen(&mut self, now: Moment) -> Result<(), NetError> {
-        let Some(address) = self.address.filter(|_| self.public.is_none() && now >= self.bind_at) else {
-            return Ok(());
+    pub(super) fn listen(&mut self, now: Moment) {
+        let (Some(address), Some(router)) = (self.address, &mut self.public) else {
+            return;
         };
-        let mut router = Router::new(&self.context)?;
+        if self.listens || now < self.bind_at {
+            return;
+        }
         match router.bind_to(address, self.quiet) {
             Ok(()) => {
                 info!("other hosts reach this one at {address}");
-                self.public = Some(router);
+                self.listens = true;
             }
             Err(error) => {
                 self.tries += 1;
@@ -103,7 +109,6 @@ impl Wires {
                 }
             }
         }
-        Ok(())
     }
 
     /// Sends a message to the broker of another host.
@@ -173,7 +178,7 @@ impl Wires {
 
     /// When to try to listen again; `None`: it does, or is not to.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let waits = self.address.is_some() && self.public.is_none();
+        let waits = self.public.is_some() && !self.listens;
         waits.then_some(self.bind_at)
     }
 }

@@ -34,10 +34,32 @@ pub(super) fn parse_from(
     words: impl IntoIterator<Item = OsString>,
     stdin_is_terminal: bool,
 ) -> Result<Command, clap::Error> {
+    parse(words, stdin_is_terminal, true)
+}
+
+/// The same of a process that serves already.
+pub(super) fn parse_again(words: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    parse(words, false, false)
+}
+
+fn parse(
+    words: impl IntoIterator<Item = OsString>,
+    stdin_is_terminal: bool,
+    begins: bool,
+) -> Result<Command, clap::Error> {
     let words: Vec<OsString> = words.into_iter().collect();
     let ends_in_dashes = words.last().is_some_and(|last| last == "--");
     let Cli { place, role } = Cli::try_parse_from(words)?;
-    let (file, layout) = layout(&place)?.unzip();
+    let is_elected = matches!(&role, Role::Broker(args) if args.elected);
+    let (file, layout) = match layout(&place) {
+        // Its workers were told all that it needs, and a host must not be without a broker for a slip in a file.
+        Err(error) if is_elected && begins => {
+            let what = what_is_wrong(&error);
+            crate::term::error(&format_args!("broker: this host is served without the others: {what}"));
+            (None, None)
+        }
+        found => found?.unzip(),
+    };
     let place = site(place, file, layout.as_ref());
     let layout = layout.unwrap_or_else(|| Layout::none(&place.cluster));
     match role {
@@ -246,16 +268,33 @@ fn client(
     })
 }
 
+/// That a host is not there, and which are. One that looks like a worker was meant as that.
+fn no_host(name: &str, here: &str, layout: &Layout) -> String {
+    let mut all: Vec<&str> = layout.hosts.keys().map(String::as_str).collect();
+    if !all.contains(&here) {
+        all.insert(0, here);
+    }
+    let is_worker = name.strip_prefix('w').is_some_and(|rest| rest.parse::<u32>().is_ok());
+    let hint = if is_worker {
+        format!("; a worker is written with its host: {here}/{name}")
+    } else {
+        String::new()
+    };
+    format!("there is no host {name}; there are: {}{hint}", all.join(", "))
+}
+
 /// Whom a broadcast is for. A name that the layout does not have is an error.
 fn targets(pool: Option<String>, to: &[String], here: &str, layout: &Layout) -> Result<Targets, clap::Error> {
     let refuse = |text: String| usage("broadcast", ErrorKind::ValueValidation, text);
-    let known = |names: Vec<&str>| names.join(", ");
     if let Some(pool) = pool
         .as_ref()
         .filter(|pool| !layout.pools.is_empty() && !layout.pools.contains_key(*pool))
     {
-        let all = known(layout.pools.keys().map(String::as_str).collect());
-        return Err(refuse(format!("the layout has no pool {pool}; there are: {all}")));
+        let all: Vec<&str> = layout.pools.keys().map(String::as_str).collect();
+        return Err(refuse(format!(
+            "the layout has no pool {pool}; there are: {}",
+            all.join(", ")
+        )));
     }
     let mut targets = Targets {
         pool,
@@ -266,11 +305,7 @@ fn targets(pool: Option<String>, to: &[String], here: &str, layout: &Layout) -> 
             let globs = Glob::list(one).map_err(refuse)?;
             let unknown = |host: &String| host != here && !layout.hosts.contains_key(host);
             if let Some(host) = globs.iter().filter_map(Glob::host).find(unknown) {
-                let mut all: Vec<&str> = layout.hosts.keys().map(String::as_str).collect();
-                if !all.contains(&here) {
-                    all.insert(0, here);
-                }
-                return Err(refuse(format!("there is no host {host}; there are: {}", known(all))));
+                return Err(refuse(no_host(&host, here, layout)));
             }
             targets.globs.extend(globs);
             continue;
@@ -340,10 +375,7 @@ fn ping(place: Place, args: &PingArgs, layout: &Layout) -> Result<PingOptions, c
         let (there, here) = (&target.host, &place.host);
         let refuse = |text: String| Err(usage("ping", ErrorKind::ValueValidation, text));
         if !layout.hosts.contains_key(there) {
-            let mut all: Vec<&str> = layout.hosts.keys().chain([here]).map(String::as_str).collect();
-            all.sort_unstable();
-            all.dedup();
-            return refuse(format!("there is no host {there}; there are: {}", all.join(", ")));
+            return refuse(no_host(there, here, layout));
         }
         if args.vote {
             return refuse(format!(

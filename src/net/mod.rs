@@ -1,9 +1,9 @@
 //! The only door to libzmq: sockets that carry the protocol's [`Frames`](crate::protocol::frame::Frames), and waiting
 //! for them together with file descriptors.
 //!
-//! Nothing here blocks but [`Poll::wait`], knows a message or reads a clock. Endpoints are Unix socket paths, and TCP addresses between hosts; a path is
-//! checked before libzmq sees it, because the `zmq` crate panics on an error number that it does not know. A socket
-//! belongs to one thread at a time (`Send`, not `Sync`), best for life.
+//! Nothing here blocks but [`Poll::wait`], knows a message or reads a clock. Endpoints are Unix socket paths, and TCP
+//! addresses between hosts; both are tried before libzmq sees them, because the `zmq` crate panics on an error number that
+//! it does not know. A socket belongs to one thread at a time (`Send`, not `Sync`), best for life.
 
 mod context;
 mod poll;

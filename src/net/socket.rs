@@ -31,6 +31,9 @@ const HANDSHAKE_MS_MAX: i32 = 5000;
 /// ZMTP heartbeats that may be lost before a connection between hosts counts as broken.
 const HEARTBEATS_IN_QUIET: i32 = 3;
 
+/// Longest such silence, in milliseconds: ZMTP counts it in 16 bits of tenths of a second.
+const QUIET_MS_MAX: i32 = 3_600_000;
+
 /// Connections that wait to be accepted; beyond it the kernel refuses and libzmq tries again later.
 const BACKLOG: i32 = 1024;
 
@@ -327,7 +330,7 @@ fn make(context: &Context, kind: zmq::SocketType) -> Result<Socket, NetError> {
 
 /// The options of a socket that reaches other hosts.
 fn prepare_tcp(zmq: &Socket, address: SocketAddr, quiet: Duration) -> Result<(), NetError> {
-    let quiet = i32::try_from(quiet.as_millis()).unwrap_or(i32::MAX);
+    let quiet = i32::try_from(quiet.as_millis()).unwrap_or(i32::MAX).min(QUIET_MS_MAX);
     let options = || {
         zmq.set_ipv6(address.is_ipv6())?;
         // Else the kernel tries for two minutes, whether or not the link is back.

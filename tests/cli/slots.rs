@@ -131,6 +131,10 @@ fn a_slot_tells_what_it_does() {
         .run()
         .code(2)
         .says("there is no host beta; there are: alpha");
+    host.zhit(&["ping", "w1"])
+        .run()
+        .code(2)
+        .says("a worker is written with its host: alpha/w1");
     host.make_file("go");
     client.wait().code(0);
     host.stop();

@@ -415,7 +415,7 @@ impl World {
             .all(|worker| !worker.is_alive || worker.journal.is_some());
         let unjournalled_until = self.broker.unjournalled_until;
         self.with_broker(|machine, now, out| {
-            machine.know_nothing_before(unjournalled_until);
+            machine.leased_unjournalled_until(unjournalled_until);
             machine.inherit(now, &journals, complete, out);
         })?;
         // Every socket finds the new one, under another name.

@@ -254,6 +254,13 @@ fn mesh() -> Vec<Sample> {
             "RELAYED.answer",
             Message::Relayed(relayed("", Within::new(roster(Vec::new()).encode()))),
         ),
+        sample(
+            "RELAYED.second-frame",
+            Message::Relayed(relayed(
+                "",
+                Within::new(answer(Status::Ok, "", blob(vec![b'r'; INLINE_BYTES_MAX + 1])).encode()),
+            )),
+        ),
         sample("RELAYED.nowhere", Message::Relayed(lost)),
     ]
 }
