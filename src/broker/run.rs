@@ -364,12 +364,22 @@ impl Loop {
         Ok(())
     }
 
+    fn call(&mut self, host: &str, message: &Message) -> Result<(), LoopError> {
+        // Whoever has asked waits for the answer; of greetings this broker itself does, and not for long.
+        let wait = match message {
+            Message::Relay(_) => self.timing.patience,
+            _ => self.timing.interval / 4,
+        };
+        self.wires.call(host, message.encode(), clock::now() + wait)?;
+        Ok(())
+    }
+
     fn perform(&mut self) -> Result<(), LoopError> {
         while !self.actions.is_empty() {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     Action::Send(to, message) => self.send(to, message)?,
-                    Action::Call(host, message) => self.wires.call(&host, message.encode())?,
+                    Action::Call(host, message) => self.call(&host, &message)?,
                     Action::Note(host, notice) => tell(&host, &notice),
                     // The journals have told of it before it registered.
                     Action::Watch(worker, incarnation, _) if self.watch.has(worker, incarnation) => {}
@@ -410,9 +420,9 @@ impl Loop {
         poll.socket(&self.router, Interest::READ);
         let stopped = poll.fd(stop, Interest::READ);
         let ended = poll.fd(&self.watch, Interest::READ.when(self.bury_at.is_none()));
-        let keys = self.wires.poll(&mut poll);
+        let keys = self.wires.poll(clock::now(), &mut poll);
         let ready = poll.wait(Some(timeout))?;
-        self.wires.waited(&ready, &keys);
+        self.wires.waited(clock::now(), &ready, &keys, longest);
         if ready.readable(stopped) {
             stop.drain();
         }

@@ -27,10 +27,18 @@ pub(super) enum From {
     Called(String),
 }
 
-/// Keys of the sockets in one wait.
+/// The way to one host.
+struct Wire {
+    address: SocketAddr,
+    dealer: Dealer,
+    /// Until then an answer is awaited.
+    asked_until: Moment,
+}
+
+/// Keys of the sockets in one wait; a host from which no answer is awaited has none.
 pub(super) struct Keys {
     public: Option<Key>,
-    dealers: Vec<Key>,
+    dealers: Vec<Option<Key>>,
 }
 
 /// All of them.
@@ -43,7 +51,9 @@ pub(super) struct Wires {
     listens: bool,
     tries: u32,
     bind_at: Moment,
-    dealers: BTreeMap<String, (SocketAddr, Dealer)>,
+    dealers: BTreeMap<String, Wire>,
+    /// When to look next at those from which no answer is awaited: news may wait, and a wait for a socket costs.
+    look_at: Moment,
     /// Those with something to read, as the last wait found them.
     public_ready: bool,
     ready: Vec<String>,
@@ -61,6 +71,7 @@ impl Wires {
             tries: 0,
             bind_at: Moment::ZERO,
             dealers: BTreeMap::new(),
+            look_at: Moment::ZERO,
             public_ready: false,
             ready: Vec::new(),
         }
@@ -76,14 +87,19 @@ impl Wires {
             self.bind_at = Moment::ZERO;
         }
         let stays = |host: &String, place: &SocketAddr| host != me && hosts.addresses.get(host) == Some(place);
-        self.dealers.retain(|host, (place, _)| stays(host, place));
+        self.dealers.retain(|host, wire| stays(host, &wire.address));
         for (host, place) in &hosts.addresses {
             if host == me || self.dealers.contains_key(host) {
                 continue;
             }
             let mut dealer = Dealer::new(&self.context)?;
             dealer.connect_to(*place, self.quiet)?;
-            self.dealers.insert(host.clone(), (*place, dealer));
+            let wire = Wire {
+                address: *place,
+                dealer,
+                asked_until: Moment::ZERO,
+            };
+            self.dealers.insert(host.clone(), wire);
         }
         Ok(())
     }
@@ -111,11 +127,12 @@ impl Wires {
         }
     }
 
-    /// Sends a message to the broker of another host.
-    pub(super) fn call(&mut self, host: &str, frames: Frames) -> Result<(), NetError> {
-        if let Some((_, dealer)) = self.dealers.get_mut(host) {
+    /// Sends a message to the broker of another host, whose answer is awaited until then.
+    pub(super) fn call(&mut self, host: &str, frames: Frames, until: Moment) -> Result<(), NetError> {
+        if let Some(wire) = self.dealers.get_mut(host) {
+            wire.asked_until = wire.asked_until.max(until);
             // One that is not reached now is greeted again, and asked again by whoever asks.
-            let (Sent::Done | Sent::NoRoute) = dealer.send(frames)?;
+            let (Sent::Done | Sent::NoRoute) = wire.dealer.send(frames)?;
         }
         Ok(())
     }
@@ -142,11 +159,11 @@ impl Wires {
             }
         }
         for host in std::mem::take(&mut self.ready) {
-            let Some((_, dealer)) = self.dealers.get_mut(&host) else {
+            let Some(wire) = self.dealers.get_mut(&host) else {
                 continue;
             };
             while all.len() < MESSAGES_PER_TURN_MAX * 2 {
-                match dealer.recv()? {
+                match wire.dealer.recv()? {
                     Some(Received::Frames(frames)) => all.push((From::Called(host.clone()), frames)),
                     Some(_) => {}
                     None => break,
@@ -157,22 +174,25 @@ impl Wires {
     }
 
     /// Adds them to what is waited for.
-    pub(super) fn poll<'a>(&'a self, poll: &mut Poll<'a>) -> Keys {
-        Keys {
-            public: self.public.as_ref().map(|router| poll.socket(router, Interest::READ)),
-            dealers: self
-                .dealers
-                .values()
-                .map(|(_, dealer)| poll.socket(dealer, Interest::READ))
-                .collect(),
-        }
+    pub(super) fn poll<'a>(&'a self, now: Moment, poll: &mut Poll<'a>) -> Keys {
+        let public = self.public.as_ref().map(|router| poll.socket(router, Interest::READ));
+        let dealers = self.dealers.values().map(|wire| {
+            let awaited = now < wire.asked_until;
+            awaited.then(|| poll.socket(&wire.dealer, Interest::READ))
+        });
+        let dealers = dealers.collect();
+        Keys { public, dealers }
     }
 
-    /// The wait is over.
-    pub(super) fn waited(&mut self, ready: &Ready, keys: &Keys) {
+    /// The wait is over. `pause`: how long news may wait.
+    pub(super) fn waited(&mut self, now: Moment, ready: &Ready, keys: &Keys, pause: Duration) {
         self.public_ready = keys.public.is_some_and(|key| ready.readable(key));
+        let all = now >= self.look_at;
+        if all {
+            self.look_at = now + pause;
+        }
         let readable = self.dealers.keys().zip(&keys.dealers);
-        let readable = readable.filter(|(_, key)| ready.readable(**key));
+        let readable = readable.filter(|(_, key)| key.map_or(all, |key| ready.readable(key)));
         self.ready = readable.map(|(host, _)| host.clone()).collect();
     }
 

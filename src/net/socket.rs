@@ -28,9 +28,6 @@ const RECONNECT_MS_MAX: i32 = 500;
 /// long enough for a machine with a thousand processes that start together.
 const HANDSHAKE_MS_MAX: i32 = 5000;
 
-/// ZMTP heartbeats that may be lost before a connection between hosts counts as broken.
-const HEARTBEATS_IN_QUIET: i32 = 3;
-
 /// Longest such silence, in milliseconds: ZMTP counts it in 16 bits of tenths of a second.
 const QUIET_MS_MAX: i32 = 3_600_000;
 
@@ -335,7 +332,8 @@ fn prepare_tcp(zmq: &Socket, address: SocketAddr, quiet: Duration) -> Result<(),
         zmq.set_ipv6(address.is_ipv6())?;
         // Else the kernel tries for two minutes, whether or not the link is back.
         zmq.set_connect_timeout(quiet)?;
-        zmq.set_heartbeat_ivl(quiet / HEARTBEATS_IN_QUIET)?;
+        // Brokers notice a silent host by its news; this only ends the connection, and is not to cost more than those.
+        zmq.set_heartbeat_ivl(quiet)?;
         zmq.set_heartbeat_timeout(quiet)?;
         zmq.set_heartbeat_ttl(quiet)
     };
