@@ -482,12 +482,20 @@ impl World {
 
     /// A verdict is the truth.
     fn judge(&self, member: Member, verdict: &Verdict, reply: &Bytes) {
+        let what = format!("{}: {verdict:?}", member.worker);
+        if member == Member::default() {
+            // The host itself: nobody could be asked who is there (rule B3).
+            assert!(
+                matches!(verdict, Verdict::Unreachable(_)) && self.broker_had_trouble,
+                "{what}"
+            );
+            return;
+        }
         let all = self.workers.values().chain(&self.gone);
         let worker = all
             .into_iter()
             .find(|worker| worker.member == member)
             .expect("it was there");
-        let what = format!("{}: {verdict:?}", member.worker);
         match verdict {
             Verdict::Ok | Verdict::Failed(..) => {
                 assert_eq!(reply.as_ref(), member.incarnation.0.to_string().as_bytes(), "{what}");
