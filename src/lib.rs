@@ -3,7 +3,8 @@
 //! The rooms; imports point from the roles down, never up and never from role to role:
 //!
 //! - roles: [`broker`], [`worker`], [`client`], [`broadcast`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
-//! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`signals`], [`notify`]
+//! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`gateway`] (the way to
+//!   brokers), [`signals`], [`notify`]
 //! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock, [`term`] to the terminal
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
 //! - [`cli`] alone knows the command line
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod election;
 pub mod exit;
 pub mod fault;
+pub mod gateway;
 pub mod layout;
 pub mod local;
 pub mod mapped;

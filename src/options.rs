@@ -423,6 +423,8 @@ pub struct BroadcastOptions {
     pub targets: Targets,
     /// The hosts that may be meant, this one first if it is one of them.
     pub hosts: Vec<String>,
+    /// Where the brokers of other hosts listen.
+    pub others: BTreeMap<String, SocketAddr>,
     /// How many at a time.
     pub batch: Option<Batch>,
     /// After so many that did not do well the rest is skipped.
@@ -486,8 +488,8 @@ pub struct PingOptions {
     pub place: Place,
     /// Whom it is about; `None`: the host, and those of the next field.
     pub target: Option<Target>,
-    /// The cluster's other hosts.
-    pub others: Vec<String>,
+    /// Where the brokers of the cluster's other hosts listen.
+    pub others: BTreeMap<String, SocketAddr>,
     /// How many pings; at least 1.
     pub count: u32,
     /// From one ping to the next.

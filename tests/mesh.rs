@@ -251,6 +251,9 @@ fn without_its_address_a_host_serves_itself() {
             .then_some(())
     });
     beta.client(&["--wait", "2s", "Hello"]).run().code(0).wrote("World\n");
+    let seen = beta.zhit(&["ping", "beta"]).run().code(3).text();
+    let told = format!("\nlocal only, other hosts do not reach it: cannot listen on {place}: ");
+    assert!(seen.contains(&told), "{seen}");
     // It calls all the same.
     broadcast(beta, &["x"]).run().code(0).says("expected 2 = 2 ok");
     broadcast(&cluster.hosts[0], &["x"])
@@ -262,7 +265,61 @@ fn without_its_address_a_host_serves_itself() {
         let ended = broadcast(&cluster.hosts[0], &["x"]).run();
         ended.stderr.contains("expected 2 = 2 ok").then_some(())
     });
+    let seen = beta.zhit(&["ping", "beta"]).run().code(0).text();
+    assert!(!seen.contains("local only"), "{seen}");
     cluster.stop();
+}
+
+/// Where this host has no broker, or one that hangs, the others are asked through one of them.
+#[test]
+fn whoever_has_no_broker_asks_through_another_host() {
+    let mut cluster = Cluster::new(&["alpha", "beta", "gamma"]);
+    for host in &mut cluster.hosts[1..] {
+        serve(host, 2, "echo $ZHIT_HOST");
+    }
+    let stranger = Host::of_cluster("zeta", &cluster.layout, None);
+    let mut hosts = std::mem::take(&mut cluster.hosts).into_iter();
+    let mut alpha = hosts.next().expect("alpha");
+    let others: Vec<Host> = hosts.collect();
+    for host in [&alpha, &stranger] {
+        broadcast(host, &["--to", "beta,gamma", "--fold", "x"])
+            .run()
+            .code(0)
+            .wrote("beta/w[1-2] (2)\n  beta\ngamma/w[1-2] (2)\n  gamma\n")
+            .within(2 * SECOND);
+        host.zhit(&["ping", "gamma/w2/1"])
+            .run()
+            .code(0)
+            .says("this host's broker does not answer: asked through beta\n");
+    }
+    broadcast(&alpha, &["x"])
+        .run()
+        .code(3)
+        .says("expected 5 = 4 ok + 1 unreachable")
+        .says("alpha unreachable: ");
+    let is_told = |seen: &str| {
+        for host in ["beta", "gamma"] {
+            let row = seen.lines().find(|line| line.starts_with(host)).unwrap_or_default();
+            assert!(row.ends_with("ok"), "{seen}");
+        }
+    };
+    let seen = alpha.zhit(&["ping"]).run().code(3);
+    is_told(&seen.text());
+    seen.says("no broker reached at ").says("asked through beta\n");
+    // One that hangs, where nobody could vote on it.
+    alpha.start_broker(&[]).signal(Signal::STOP);
+    broadcast(&alpha, &["--to", "beta,gamma", "--patience", "5s", "x"])
+        .run()
+        .code(0)
+        .says("expected 4 = 4 ok")
+        .within(4 * SECOND);
+    let seen = alpha.zhit(&["ping"]).run().code(3);
+    is_told(&seen.text());
+    seen.says("holds this host's lock").says("asked through beta\n");
+    alpha.broker().signal(Signal::CONT);
+    alpha.zhit(&["ping", "alpha"]).run().code(0);
+    alpha.stop();
+    others.into_iter().for_each(Host::stop);
 }
 
 /// Two hundred at once, from three hosts: each gets its own answers.

@@ -123,11 +123,11 @@ fn invalid_frames() -> Vec<Invalid> {
         ),
         invalid(
             "INVALID.worker-count-beyond-limit",
-            spoilt("PONG.no-workers", &[(HEAD_BYTES + 45, &[0x10, 0x01])]),
+            spoilt("PONG.no-workers", &[(HEAD_BYTES + 74, &[0x10, 0x01])]),
         ),
         invalid(
             "INVALID.worker-flags",
-            spoilt("PONG.two-workers", &[(HEAD_BYTES + 80, &[2])]),
+            spoilt("PONG.two-workers", &[(HEAD_BYTES + 82, &[2])]),
         ),
         invalid("INVALID.segment-count", request(&[(count, &[0x10, 0x01])])),
         invalid("INVALID.segment-table-cut", request(&[(count, &[0, 3])])),

@@ -180,6 +180,7 @@ _TABLE = {
     0x41: ("VOTE", "", 1, "member:I incarnation:Q term:Q pid:I start:Q beat:Q"),
     0x50: ("PING", "", 0, "nonce:Q"),
     0x51: ("PONG", "", 0, "nonce:Q term:Q uptime_ms:Q pid:I queued:I workers_total:I host:name version:text64 "
+                          "trouble:text4096 "
                           "workers:4096*worker:I,pid:I,slots:I,busy:I,hung:I,silent_ms:I,still_ms:I,flags:0-1,"
                           "pool:name"),
 }

@@ -1,5 +1,5 @@
-//! The loop of `zhit broadcast`: one socket to this host's broker, which passes on what is for others, around the pure
-//! [`Gather`].
+//! The loop of `zhit broadcast`: one socket to this host's broker, or where that one is silent to another host's, which
+//! passes on what is for others, around the pure [`Gather`].
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -13,13 +13,13 @@ use super::report::{self, Report, Said};
 use super::seat::Seat;
 use crate::clock;
 use crate::exit::Exit;
-use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::gateway::{Gateway, MASTER_GAP};
+use crate::net::{Context, Interest, NetError, Poll, Sent, Waker};
 use crate::options::BroadcastOptions;
-use crate::protocol::Message;
-use crate::protocol::ids::{BroadcastId, ReturnPath};
+use crate::protocol::ids::BroadcastId;
 use crate::protocol::limits::{BROADCAST_BYTES_MAX, MEMBERS_LISTED_MAX, MESSAGES_PER_TURN_MAX};
-use crate::protocol::mesh::{Relay, Within};
-use crate::runtime::RuntimeDir;
+use crate::protocol::{Message, Moment};
+use crate::runtime::{BrokerLock, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::{Bar, Output, Screen, error, note};
 
@@ -35,6 +35,9 @@ pub enum BroadcastError {
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// The runtime directory.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
     /// Its request.
     #[error("cannot read the request from stdin: {0}")]
     Stdin(io::Error),
@@ -133,13 +136,13 @@ impl Joblog {
 struct Issuer<'a> {
     options: &'a BroadcastOptions,
     id: BroadcastId,
-    /// The place of this host among those that are asked; `None`: it is not.
-    here: Option<usize>,
     sent_bytes: usize,
     gather: Gather,
     report: Report,
     bar: Bar,
-    dealer: Dealer,
+    gateway: Gateway,
+    /// When it was heard last, or turned to.
+    heard_at: Moment,
     dir: &'a RuntimeDir,
     stop: &'a Stop,
     waker: Waker,
@@ -155,15 +158,14 @@ impl<'a> Issuer<'a> {
         dir: &'a RuntimeDir,
         stop: &'a Stop,
     ) -> Result<Self, NetError> {
-        let mut dealer = Dealer::new(context)?;
-        dealer.connect(&dir.broker_socket())?;
+        let quiet = options.timing.interval * options.timing.liveness;
+        let gateway = Gateway::new(context, dir, &options.place.host, &options.others, quiet)?;
         let waker = Waker::new()?;
         stop.register(&waker);
         let now = clock::now();
         Ok(Self {
             options,
             id: config.id,
-            here: config.hosts.iter().position(|host| *host == options.place.host),
             sent_bytes: config.body.len(),
             report: Report {
                 format: options.format,
@@ -173,7 +175,8 @@ impl<'a> Issuer<'a> {
             },
             bar: Bar::new(options.progress, "broadcast", now),
             gather: Gather::new(now, config),
-            dealer,
+            gateway,
+            heard_at: now,
             dir,
             stop,
             waker,
@@ -186,9 +189,15 @@ impl<'a> Issuer<'a> {
         let began = clock::unix_seconds();
         while self.gather.phase() != Phase::Closed && self.stop.stage() == 0 {
             self.receive()?;
+            self.turn_elsewhere()?;
             if !self.gather.has_heard() && clock::now().since(self.gather.began_at()) >= self.options.timing.patience {
+                let others: Vec<&str> = self.options.others.keys().map(String::as_str).collect();
+                let nor = match others.len() {
+                    0 => String::new(),
+                    _ => format!(", nor that of {}", others.join(", ")),
+                };
                 error(&format_args!(
-                    "broadcast: no broker reached at {}: start a worker on this host, or see zhit ping",
+                    "broadcast: no broker reached at {}{nor}: start a worker on this host, or see zhit ping",
                     self.dir.broker_socket().display()
                 ));
                 return Ok(Exit::NoBroker);
@@ -206,57 +215,50 @@ impl<'a> Issuer<'a> {
 
     fn receive(&mut self) -> Result<(), BroadcastError> {
         for _ in 0..MESSAGES_PER_TURN_MAX {
-            let Some(received) = self.dealer.recv()? else { break };
-            let Received::Frames(frames) = received else { continue };
-            if let Ok(message) = Message::decode(&frames.header, frames.body) {
-                self.take(message);
-                self.perform()?;
-            }
+            let Some((host, said)) = self.gateway.hear()? else {
+                break;
+            };
+            self.heard_at = clock::now();
+            self.take(&host, said);
+            self.perform()?;
         }
         Ok(())
     }
 
-    /// Takes what this host's broker says, or another's by way of it.
-    fn take(&mut self, message: Message) {
+    /// Goes through another host when the one that it goes through is silent, or this one has no broker.
+    fn turn_elsewhere(&mut self) -> Result<(), BroadcastError> {
         let now = clock::now();
-        let Message::Relayed(relayed) = message else {
-            if let Some(here) = self.here {
-                self.gather.on_message(now, here, message, &mut self.actions);
-            }
-            return;
-        };
-        let Some(host) = self.options.hosts.iter().position(|host| *host == relayed.host) else {
-            return;
-        };
-        match relayed
-            .within
-            .0
-            .map(|frames| Message::decode(&frames.header, frames.body))
-        {
-            Some(Ok(message)) => self.gather.on_message(now, host, message, &mut self.actions),
-            Some(Err(_)) => {}
-            None => self.gather.on_unreached(now, host, relayed.note.0, &mut self.actions),
+        let silent = now.since(self.heard_at);
+        let silent_max = self.options.timing.interval * self.options.timing.liveness;
+        let is_absent = || Ok::<_, RuntimeError>(self.gateway.through().is_none() && !BrokerLock::is_held(self.dir)?);
+        if silent < MASTER_GAP || (silent < silent_max && !is_absent()?) {
+            return Ok(());
         }
+        self.heard_at = now;
+        if self.gateway.go_on()? {
+            self.no_route = true;
+        }
+        Ok(())
     }
 
-    /// The message, to the broker of that host.
-    fn addressed(&self, host: usize, message: Message) -> Message {
-        match self.options.hosts.get(host) {
-            Some(name) if self.here != Some(host) => Message::Relay(Relay {
-                host: name.clone(),
-                path: ReturnPath::default(),
-                within: Within::new(message.encode()),
-            }),
-            _ => message,
+    /// Takes what the broker of a host says, or why it is not reached.
+    fn take(&mut self, host: &str, said: Result<Message, String>) {
+        let now = clock::now();
+        let Some(place) = self.options.hosts.iter().position(|one| one == host) else {
+            return;
+        };
+        match said {
+            Ok(message) => self.gather.on_message(now, place, message, &mut self.actions),
+            Err(why) => self.gather.on_unreached(now, place, why, &mut self.actions),
         }
     }
 
     fn perform(&mut self) -> Result<(), BroadcastError> {
         for action in std::mem::take(&mut self.actions) {
             match action {
-                Action::Send(host, message) => {
-                    let message = self.addressed(host, message);
-                    if self.dealer.send(message.encode())? == Sent::NoRoute {
+                Action::Send(place, message) => {
+                    let host = self.options.hosts.get(place).map_or("", String::as_str);
+                    if self.gateway.send(host, &message)? == Sent::NoRoute {
                         self.no_route = true;
                     }
                 }
@@ -313,7 +315,10 @@ impl<'a> Issuer<'a> {
             .since(now)
             .min(self.options.timing.interval / 4);
         let mut poll = Poll::new();
-        let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
+        let dealer = poll.socket(
+            self.gateway.dealer(),
+            Interest::READ | Interest::WRITE.when(self.no_route),
+        );
         poll.fd(&self.waker, Interest::READ);
         let ready = poll.wait(Some(timeout))?;
         self.waker.drain();

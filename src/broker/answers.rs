@@ -130,6 +130,7 @@ impl Machine {
             term: self.config.term,
             uptime_ms: now.since(self.started_at).as_millis() as u64,
             version: self.config.version.clone(),
+            trouble: self.trouble.clone(),
             queued: self.waiting.len() as u32,
             workers_total: self.registry.workers().count() as u32,
             workers: self.registry.describe(now, self.config.patience, PONG_WORKERS_MAX),

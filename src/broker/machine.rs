@@ -81,6 +81,7 @@ pub struct Machine {
     pub(super) early: BTreeMap<HitKey, Wish>,
     pub(super) fates: Fates,
     pub(super) mesh: Mesh,
+    pub(super) trouble: String,
     pub(super) leaving: bool,
     pub(super) beat: u64,
     tick_at: Moment,
@@ -101,6 +102,7 @@ impl Machine {
             early: BTreeMap::new(),
             fates: Fates::default(),
             mesh: Mesh::default(),
+            trouble: String::new(),
             leaving: false,
             beat: 0,
             tick_at: now + config.interval,
@@ -244,6 +246,11 @@ impl Machine {
     /// Which worker has this number.
     pub fn incarnation_of(&self, id: WorkerId) -> Option<Incarnation> {
         self.registry.worker(id).map(|worker| worker.incarnation)
+    }
+
+    /// What keeps it from doing all that it should, for those who ask; `None`: nothing.
+    pub fn set_trouble(&mut self, trouble: Option<&str>) {
+        trouble.unwrap_or_default().clone_into(&mut self.trouble);
     }
 
     /// Name of the host.

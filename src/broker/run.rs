@@ -335,6 +335,7 @@ impl Loop {
     fn take_from_others(&mut self) -> Result<(), LoopError> {
         let now = clock::now();
         self.wires.listen(now);
+        self.machine.set_trouble(self.wires.trouble());
         for (from, frames) in self.wires.receive()? {
             let message = match Message::decode(&frames.header, frames.body) {
                 Ok(message) => message,

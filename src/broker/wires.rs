@@ -50,6 +50,8 @@ pub(super) struct Wires {
     public: Option<Router>,
     listens: bool,
     tries: u32,
+    /// Why the last try failed.
+    trouble: Option<String>,
     bind_at: Moment,
     dealers: BTreeMap<String, Wire>,
     /// When to look next at those from which no answer is awaited: news may wait, and a wait for a socket costs.
@@ -69,6 +71,7 @@ impl Wires {
             public: None,
             listens: false,
             tries: 0,
+            trouble: None,
             bind_at: Moment::ZERO,
             dealers: BTreeMap::new(),
             look_at: Moment::ZERO,
@@ -84,6 +87,7 @@ impl Wires {
             // The old one, if there is one, stops to listen; who was connected calls again.
             self.public = address.map(|_| Router::new(&self.context)).transpose()?;
             (self.address, self.listens, self.tries) = (address, false, 0);
+            self.trouble = None;
             self.bind_at = Moment::ZERO;
         }
         let stays = |host: &String, place: &SocketAddr| host != me && hosts.addresses.get(host) == Some(place);
@@ -123,6 +127,9 @@ impl Wires {
                 if self.tries == TRIES_IN_SILENCE {
                     warn!("{error}; other hosts do not reach this one, whose own service goes on; it is tried again");
                 }
+                self.trouble = Some(format!(
+                    "local only, other hosts do not reach it: {error}; it is tried again"
+                ));
             }
         }
     }
@@ -194,6 +201,11 @@ impl Wires {
         let readable = self.dealers.keys().zip(&keys.dealers);
         let readable = readable.filter(|(_, key)| key.map_or(all, |key| ready.readable(key)));
         self.ready = readable.map(|(host, _)| host.clone()).collect();
+    }
+
+    /// Why other hosts do not reach this one; `None`: they do, or are not to.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| !self.listens)
     }
 
     /// When to try to listen again; `None`: it does, or is not to.

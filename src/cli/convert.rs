@@ -1,6 +1,8 @@
 //! From parsed flags to the options of a role, with the checks that span several flags.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -350,6 +352,7 @@ fn broadcast(
     let others = layout.hosts.keys().filter(|host| **host != place.host);
     let hosts = std::iter::once(&place.host).chain(others);
     Ok(BroadcastOptions {
+        others: others_of(&place, layout),
         timing: timing("broadcast", &args.timing, layout)?,
         request: args.request.map(OsString::into_vec),
         hosts: hosts.filter(|host| targets.reach(host)).cloned().collect(),
@@ -368,6 +371,13 @@ fn broadcast(
     })
 }
 
+/// Where the brokers of other hosts listen.
+fn others_of(place: &Place, layout: &Layout) -> BTreeMap<String, SocketAddr> {
+    let mut all = layout.addresses().addresses;
+    all.remove(&place.host);
+    all
+}
+
 fn ping(place: Place, args: &PingArgs, layout: &Layout) -> Result<PingOptions, clap::Error> {
     if let Some(target) = &args.target
         && target.host != place.host
@@ -383,12 +393,8 @@ fn ping(place: Place, args: &PingArgs, layout: &Layout) -> Result<PingOptions, c
             ));
         }
     }
-    let others = layout
-        .hosts
-        .iter()
-        .filter(|(name, host)| **name != place.host && host.address.is_some());
     Ok(PingOptions {
-        others: others.map(|(name, _)| name.clone()).collect(),
+        others: others_of(&place, layout),
         place,
         target: args.target.clone(),
         count: args.count,

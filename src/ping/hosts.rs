@@ -16,6 +16,8 @@ enum Told {
     Nothing,
     Answered(Box<Pong>, Duration),
     Nowhere(String),
+    /// Nobody has said anything of it for so long.
+    Silent(Duration),
 }
 
 /// The hosts that are asked, and what they have said.
@@ -32,11 +34,19 @@ impl Hosts {
         self.0.values().any(|told| matches!(told, Told::Nothing))
     }
 
-    /// Whether one is not there, or names somebody who hangs.
+    /// Whether one is not there, names somebody who hangs, or tells of trouble.
     pub(super) fn is_incomplete(&self) -> bool {
         self.0.values().any(|told| match told {
-            Told::Answered(pong, _) => hung(pong) > 0,
-            Told::Nothing | Told::Nowhere(_) => true,
+            Told::Answered(pong, _) => hung(pong) > 0 || !pong.trouble.is_empty(),
+            Told::Nothing | Told::Nowhere(_) | Told::Silent(_) => true,
+        })
+    }
+
+    /// Whether one has answered, or another has said why it does not.
+    pub(super) fn has_heard(&self) -> bool {
+        self.0.values().any(|told| match told {
+            Told::Answered(..) | Told::Nowhere(_) => true,
+            Told::Nothing | Told::Silent(_) => false,
         })
     }
 
@@ -57,7 +67,7 @@ impl Hosts {
     /// Who has not answered within `waited` does not.
     pub(super) fn give_up(&mut self, waited: Duration) {
         for told in self.0.values_mut().filter(|told| matches!(told, Told::Nothing)) {
-            *told = Told::Nowhere(format!("no answer within {}", span(waited)));
+            *told = Told::Silent(waited);
         }
     }
 
@@ -93,6 +103,7 @@ fn row(host: &str, told: &Told) -> Vec<Cell> {
         Told::Answered(pong, rtt) => {
             let all = Tally::of(pong);
             let state = match hung(pong) {
+                0 if !pong.trouble.is_empty() => Cell::painted(one_line(&pong.trouble), Paint::Warn),
                 0 => Cell::from("ok"),
                 hung => Cell::painted(format!("{hung} slots hung: zhit ping {host}"), Paint::Bad),
             };
@@ -110,6 +121,7 @@ fn row(host: &str, told: &Told) -> Vec<Cell> {
         }
         Told::Nothing => blank(host, ""),
         Told::Nowhere(why) => blank(host, why),
+        Told::Silent(waited) => blank(host, &silent(*waited)),
     }
 }
 
@@ -125,7 +137,12 @@ fn object(seq: u32, host: &str, told: &Told) -> String {
         Told::Answered(pong, rtt) => json::line(&Probe::new(seq, pong, *rtt)),
         Told::Nothing => json::line(&Unreached::new(seq, host, "")),
         Told::Nowhere(why) => json::line(&Unreached::new(seq, host, why)),
+        Told::Silent(waited) => json::line(&Unreached::new(seq, host, &silent(*waited))),
     }
+}
+
+fn silent(waited: Duration) -> String {
+    format!("no answer within {}", span(waited))
 }
 
 fn hung(pong: &Pong) -> u32 {
@@ -145,6 +162,7 @@ mod tests {
             term: Term(12),
             uptime_ms: 90_000,
             version: "0.1.0".to_owned(),
+            trouble: String::new(),
             queued: 0,
             workers_total: 0,
             workers: Vec::new(),

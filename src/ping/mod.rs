@@ -3,6 +3,7 @@
 mod hosts;
 mod objects;
 pub mod probe;
+mod prober;
 pub mod report;
 pub mod slots;
 mod statistics;

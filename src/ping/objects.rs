@@ -30,6 +30,8 @@ struct Broker<'a> {
     term: u64,
     uptime_ms: u64,
     version: &'a str,
+    /// `null`: it does all that it should.
+    trouble: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -72,6 +74,7 @@ impl<'a> Probe<'a> {
                 term: pong.term.0,
                 uptime_ms: pong.uptime_ms,
                 version: &pong.version,
+                trouble: Some(pong.trouble.as_str()).filter(|trouble| !trouble.is_empty()),
             },
             queued: pong.queued,
             workers_total: pong.workers_total,

@@ -1,15 +1,16 @@
 //! Pings against a ROUTER that stands for a broker, in a runtime directory of the test's own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::net::{Router, Waker};
+use crate::net::{Interest, Poll, Received, Router, Waker};
 use crate::options::{Format, Place};
 use crate::protocol::message::PongWorker;
-use crate::protocol::{Term, WorkerId};
+use crate::protocol::{Message, Term, WorkerId};
 use crate::runtime;
 
 /// Longest that a test waits for anything.
@@ -28,7 +29,7 @@ fn opened() -> (TempDir, RuntimeDir) {
 fn options(count: u32, wait: Duration) -> PingOptions {
     PingOptions {
         target: None,
-        others: Vec::new(),
+        others: BTreeMap::new(),
         place: Place {
             host: "h".into(),
             cluster: "c".into(),
@@ -62,6 +63,7 @@ fn pong(nonce: u64, slots: u32) -> Message {
         term: Term(7),
         uptime_ms: 1000,
         version: "0.1.0".into(),
+        trouble: String::new(),
         queued: 0,
         workers_total: 1,
         workers: vec![worker],
@@ -120,10 +122,11 @@ impl Drop for Broker {
 
 fn ping(options: &PingOptions, dir: &RuntimeDir, stop: &Stop) -> (Exit, String) {
     let context = Context::new().expect("a context");
-    let report = Report::new(options.format, Screen::PLAIN, &options.place.host);
     let mut out = Vec::new();
-    let mut prober = Prober::new(&context, dir, stop).expect("a socket");
-    let exit = prober.run(options, report, &mut out).expect("a report");
+    let prober = Prober::new(options, &context, dir, stop).expect("a socket");
+    let exit = Series::new(options, prober, Screen::PLAIN, &mut out)
+        .run()
+        .expect("a report");
     (exit, String::from_utf8_lossy(&out).into_owned())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::objects::{Lost, Probe, Summary};
+use super::objects::{Lost, Probe, Summary, Unreached};
 use super::statistics::Statistics;
 use crate::election::kept::Kept;
 use crate::options::Format;
@@ -28,8 +28,8 @@ pub struct Report {
     /// Process id and term of the broker that was shown in full.
     shown: Option<(u32, Term)>,
     statistics: Statistics,
-    /// The last answer named slots that hang.
-    hung: bool,
+    /// The last answer named slots that hang, or told of trouble.
+    amiss: bool,
 }
 
 impl Report {
@@ -41,19 +41,19 @@ impl Report {
             host: host.to_owned(),
             shown: None,
             statistics: Statistics::default(),
-            hung: false,
+            amiss: false,
         }
     }
 
-    /// Whether a probe was lost so far, or the last answer named somebody who hangs.
+    /// Whether a probe was lost so far, or the last answer named somebody who hangs, or told of trouble.
     pub fn is_incomplete(&self) -> bool {
-        self.statistics.lost_count() > 0 || self.hung
+        self.statistics.lost_count() > 0 || self.amiss
     }
 
     /// What to print for probe `seq` (from 1), answered after `rtt`.
     pub fn answered(&mut self, seq: u32, pong: &Pong, rtt: Duration) -> String {
         self.statistics.answered(rtt);
-        self.hung = pong.workers.iter().any(|worker| worker.hung > 0);
+        self.amiss = !pong.trouble.is_empty() || pong.workers.iter().any(|worker| worker.hung > 0);
         match self.format {
             Format::Json => json::line(&Probe::new(seq, pong, rtt)),
             Format::Text if self.shown.replace((pong.pid, pong.term)) == Some((pong.pid, pong.term)) => {
@@ -82,6 +82,18 @@ impl Report {
                     .screen
                     .paint(Paint::Bad, &format!("no answer within {}", span(waited)));
                 format!("{}  seq {seq}  {what}\n", self.strong(&self.host))
+            }
+        }
+    }
+
+    /// What to print for probe `seq` (from 1) that reached nobody, and why.
+    pub fn unreached(&mut self, seq: u32, why: &str) -> String {
+        self.statistics.lost();
+        match self.format {
+            Format::Json => json::line(&Unreached::new(seq, &self.host, why)),
+            Format::Text => {
+                let what = self.screen.paint(Paint::Bad, "not reached");
+                format!("{}  seq {seq}  {what}: {}\n", self.strong(&self.host), one_line(why))
             }
         }
     }
@@ -116,6 +128,10 @@ impl Report {
             one_line(&pong.version),
             millis(rtt),
         );
+        if !pong.trouble.is_empty() {
+            text += &self.screen.paint(Paint::Warn, &one_line(&pong.trouble));
+            text += "\n";
+        }
         if !pong.workers.is_empty() {
             text += &table(pong).render(self.screen);
         }

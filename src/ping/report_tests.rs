@@ -27,6 +27,7 @@ fn pong(workers: Vec<PongWorker>) -> Pong {
         term: Term(1_795_843_200),
         uptime_ms: 123_456,
         version: "0.1.0".into(),
+        trouble: String::new(),
         queued: 0,
         workers_total: workers.len() as u32,
         workers,
@@ -172,7 +173,7 @@ fn json_has_an_object_a_line() {
     let mut report = json();
     let wanted = concat!(
         r#"{"kind":"probe","seq":1,"host":"alpha","answered":true,"rtt_ms":0.183,"#,
-        r#""broker":{"pid":812,"term":1795843200,"uptime_ms":123456,"version":"0.1.0"},"#,
+        r#""broker":{"pid":812,"term":1795843200,"uptime_ms":123456,"version":"0.1.0","trouble":null},"#,
         r#""queued":0,"workers_total":1,"slots":{"slots":4,"idle":3,"busy":1,"draining":0},"#,
         r#""workers":[{"worker":"w1","pool":"default","pid":815,"slots":4,"idle":3,"busy":1,"silent_ms":412,"#,
         r#""draining":false,"hung":0,"still_ms":0}]}"#,

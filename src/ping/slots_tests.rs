@@ -24,6 +24,7 @@ fn pong() -> Pong {
         term: Term(7),
         uptime_ms: 1000,
         version: "1".to_owned(),
+        trouble: String::new(),
         queued: 0,
         workers_total: 1,
         workers: vec![worker],

@@ -653,6 +653,8 @@ pub struct Pong {
     pub uptime_ms: u64,
     /// Its program version.
     pub version: String,
+    /// What keeps it from doing all that it should, in words; empty: nothing.
+    pub trouble: String,
     /// OPENs in line.
     pub queued: u32,
     /// Workers in all; `workers` lists no more than a limit.

@@ -197,6 +197,7 @@ fn describe_pong<'a>(m: &Pong, lines: &'a mut Lines) -> &'a mut Lines {
     lines
         .text("host", &m.host)
         .text("version", &m.version)
+        .text("trouble", &m.trouble)
         .add("count", m.workers.len());
     for w in &m.workers {
         lines

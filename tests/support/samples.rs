@@ -542,6 +542,7 @@ fn pong() -> Pong {
         term: TERM,
         uptime_ms: 86_400_000,
         version: "0.1.0".into(),
+        trouble: String::new(),
         queued: 2,
         workers_total: 2,
         workers: vec![],
@@ -613,6 +614,7 @@ fn probes() -> Vec<Sample> {
     };
     let none = Pong {
         version: String::new(),
+        trouble: "other hosts do not reach it".into(),
         workers_total: u32::MAX,
         ..pong()
     };

@@ -1,6 +1,6 @@
 //! PONG: who is there.
 
-use super::fields::{put_count, put_name, put_text, read_count, read_name};
+use super::fields::{put_count, put_name, put_note, put_text, read_count, read_name, read_note};
 use crate::protocol::frame::{FrameError, Reader};
 use crate::protocol::ids::{Term, WorkerId};
 use crate::protocol::limits::{NAME_BYTES_MAX, PONG_WORKERS_MAX};
@@ -12,7 +12,8 @@ const WORKER_BYTES_MIN: usize = 7 * 4 + 1 + 3;
 const WORKER_DRAINING: u8 = 0x01;
 
 impl Pong {
-    /// nonce u64, term u64, uptime u64, pid u32, queued u32, workers in all u32, host name, version text, count u16, entries.
+    /// nonce u64, term u64, uptime u64, pid u32, queued u32, workers in all u32, host name, version text,
+    /// trouble text, count u16, entries.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for number in [self.nonce, self.term.0, self.uptime_ms] {
             out.extend_from_slice(&number.to_be_bytes());
@@ -22,6 +23,7 @@ impl Pong {
         }
         put_name(out, &self.host);
         put_text(out, &self.version, NAME_BYTES_MAX);
+        put_note(out, &self.trouble);
         put_count(out, self.workers.len(), PONG_WORKERS_MAX);
         for worker in &self.workers {
             worker.write(out);
@@ -35,6 +37,7 @@ impl Pong {
         let (pid, queued, workers_total) = (reader.u32()?, reader.u32()?, reader.u32()?);
         let host = read_name(reader, "host")?;
         let version = reader.text("version", NAME_BYTES_MAX)?;
+        let trouble = read_note(reader)?;
         let count = read_count(reader, "worker count", PONG_WORKERS_MAX, WORKER_BYTES_MIN)?;
         let workers = (0..count).map(|_| PongWorker::read(reader)).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -44,6 +47,7 @@ impl Pong {
             term,
             uptime_ms,
             version,
+            trouble,
             queued,
             workers_total,
             workers,
