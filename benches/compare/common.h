@@ -1,4 +1,4 @@
-/* What the three programs share: end loudly on the first thing that fails. */
+/* What the programs share: end loudly on the first thing that fails. */
 #ifndef COMMON_H
 #define COMMON_H
 

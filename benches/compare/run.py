@@ -35,8 +35,8 @@ def missing(what, remedy):
     print(f"missing: {what}; {remedy}", file=sys.stderr)
 
 
-def build(profile, into):
-    """Builds zhit and, against the very libzmq that it holds, the C programs. Returns the path of zhit."""
+def build(profile, into, programs=("echo", "oneshot", "rawloop")):
+    """Builds zhit and, against the very libzmq that it holds, these C programs. Returns the path of zhit."""
     command = ["cargo", "build", "--profile", profile, "--message-format", "json-render-diagnostics"]
     said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     out, zhit = {}, None
@@ -51,7 +51,7 @@ def build(profile, into):
         sys.exit("error: cargo did not say where it built libzmq and libsodium")
     libraries = [out["zmq"] / "lib/libzmq.a", out["sodium"] / "installed/lib/libsodium.a"]
     include = next((out["zmq"] / d for d in ("include", "source/include") if (out["zmq"] / d / "zmq.h").exists()))
-    for name in ("echo", "oneshot", "rawloop"):
+    for name in programs:
         compiler = os.environ.get("CC", "cc").split()
         subprocess.run([*compiler, "-O2", "-Wall", "-I", include, "-c", HERE / f"{name}.c", "-o", into / f"{name}.o"],
                        check=True)
