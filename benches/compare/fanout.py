@@ -3,7 +3,7 @@
 
     benches/compare/fanout.py [--workers N] [--turns N] [--gap SECONDS] [--batch N] [--apart] [--profile release|dev]
 
-zhit   `zhit broadcast stats` to N processes `zhit worker --slots 1`, one runtime directory, the broker that they elected.
+zhit   `zhit broadcast stats` to N processes `zhit worker --slots 1` in one runtime directory; they have elected a broker.
        Two times: of the whole process, and its own, of its last line (hundredths of a second).
 raw    a C program linked to the same static libzmq: one ROUTER sends a message of the size of a broadcast's ASK to N
        processes with a DEALER each, over ipc, and takes an answer of each. Its time runs from before the first send to
@@ -202,7 +202,8 @@ def raise_file_limit(wanted):
     """What is started here inherits it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        sys.exit(f"error: {wanted} open files are needed, the hard limit is {hard}: raise it (ulimit -Hn), or fewer --workers")
+        sys.exit(f"error: {wanted} open files are needed, the hard limit is {hard}: raise it (ulimit -Hn), or take fewer "
+                 "--workers")
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -216,7 +217,8 @@ def look_at_memory(needed):
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
         available = min(available, limit - used)
     if available < needed:
-        sys.exit(f"error: about {needed >> 20} MiB are needed, {available >> 20} are there: fewer --workers, or --apart")
+        sys.exit(f"error: about {needed >> 20} MiB are needed, {available >> 20} are there: take fewer --workers, or "
+                 "--apart")
 
 
 def measure(zhit, scratch, args, times):
@@ -253,8 +255,8 @@ def table(args, times):
     in_turns = "apart" if args.apart else "in turns"
     print(f"one question to {args.workers} processes, and the answers of all ({args.turns} turns, {in_turns})")
     print(f"{'':38}{'median':>11}{'p90':>11}{'min':>11}{'to raw':>8}{'to alone':>10}")
-    names = {"raw": "raw ROUTER to DEALERs", "alone": "raw ROUTER to DEALERs, alone", "whole": "zhit broadcast, whole process",
-             "own": "zhit broadcast, its last line"}
+    names = {"raw": "raw ROUTER to DEALERs", "alone": "raw ROUTER to DEALERs, alone",
+             "whole": "zhit broadcast, whole process", "own": "zhit broadcast, its last line"}
     for name, told in names.items():
         if name in times:
             all_of = sorted(times[name])
@@ -267,7 +269,8 @@ def table(args, times):
         print(f"goal, at most {GOAL_RATIO:g} times raw: {'reached' if kept else 'missed'} ({whole / base:.2f})")
     if args.workers <= 10:
         kept = whole <= GOAL_SECONDS
-        print(f"goal, whole process in {GOAL_SECONDS * 1e3:g} ms: {'reached' if kept else 'missed'} ({whole * 1e3:.1f} ms)")
+        print(f"goal, whole process in {GOAL_SECONDS * 1e3:g} ms: {'reached' if kept else 'missed'} "
+              f"({whole * 1e3:.1f} ms)")
 
 
 def main():
