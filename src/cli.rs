@@ -199,7 +199,7 @@ struct WorkerArgs {
     #[arg(long, value_name = "NAME", value_parser = builtin(), conflicts_with = "cmd")]
     builtin: Option<Builtin>,
     /// Run CMD once per Hit and ask it one request after the other; how they are delimited on its stdin and stdout
-    #[arg(long, value_name = "HOW", value_parser = framing(), requires = "cmd")]
+    #[arg(long, value_name = "HOW", value_parser = framing(), requires = "cmd", conflicts_with = "builtin")]
     framing: Option<Framing>,
     /// Keep so many of them started ahead on each slot, so that no Hit waits for one to start; needs --framing
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=limits::WARM_MAX.into()), requires = "framing")]

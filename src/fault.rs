@@ -1,6 +1,8 @@
 //! Points at which tests stop or kill a real process, at the moments that matter. Without the feature `fault-points`
 //! nothing of it is compiled in.
 
+use crate::protocol::Message;
+
 /// The moments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
@@ -10,6 +12,18 @@ pub enum Point {
     Started,
     /// A handler has completed a reply, and nobody has heard of it.
     Answered,
+    /// A worker has journalled that a broadcast begins, and its handler is not there yet.
+    BroadcastBegun,
+    /// The handler of a broadcast has ended, and nobody has heard of it.
+    BroadcastOver,
+    /// A broker is about to tell who is there to be asked.
+    Roster,
+    /// A broker is about to pass a broadcast's request on.
+    Ask,
+    /// A broker is about to pass on that it has arrived.
+    Receipt,
+    /// A broker is about to pass on what a member answers.
+    Answer,
     /// A broker holds the lock, and has not written its record.
     Locked,
     /// A broker that leaves has taken its socket away, and still holds the lock.
@@ -23,6 +37,12 @@ impl Point {
             Self::Leased => "leased",
             Self::Started => "started",
             Self::Answered => "answered",
+            Self::BroadcastBegun => "broadcast-begun",
+            Self::BroadcastOver => "broadcast-over",
+            Self::Roster => "roster",
+            Self::Ask => "ask",
+            Self::Receipt => "receipt",
+            Self::Answer => "answer",
             Self::Locked => "locked",
             Self::Unlinked => "unlinked",
         }
@@ -59,3 +79,15 @@ pub fn at(point: Point) {
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub const fn at(_point: Point) {}
+
+/// A broker is about to send this.
+#[inline]
+pub fn at_sending(message: &Message) {
+    match message {
+        Message::Roster(_) => at(Point::Roster),
+        Message::Ask(_) => at(Point::Ask),
+        Message::Receipt(_) => at(Point::Receipt),
+        Message::Answer(_) => at(Point::Answer),
+        _ => {}
+    }
+}

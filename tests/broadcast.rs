@@ -271,3 +271,87 @@ fn what_cannot_be_asked_is_said() {
     end(all);
     host.stop();
 }
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("it is there");
+}
+
+/// Rule B1: a broker that has just begun leaves nobody out who has not registered with it yet, or hangs.
+#[test]
+fn after_a_brokers_death_nobody_is_left_out() {
+    let host = Host::new();
+    let mut all = workers(&host, 6, "cat");
+    for _ in 0..3 {
+        signal(host.elected().expect("a broker"), Signal::KILL);
+        let ended = broadcast(&host, &["x"]).run().code(0);
+        ended.says("expected 6 = 6 ok in ").within(2 * SECOND);
+    }
+    all[0].signal(Signal::STOP);
+    let broker = host.elected().expect("a broker");
+    signal(broker, Signal::KILL);
+    eventually("the next broker", || host.elected().filter(|next| *next != broker));
+    let ended = broadcast(&host, &["x"]).run().code(3).within(4 * SECOND);
+    ended.says("alpha/w1 hung: ").says("expected 6 = 5 ok + 1 hung in ");
+    let seen = host.zhit(&["ping"]).run().code(3).text();
+    assert!(seen.contains("\n6 workers, 6 slots: "), "{seen}");
+    all[0].signal(Signal::CONT);
+    broadcast(&host, &["x"]).run().code(0).says("expected 6 = 6 ok");
+    host.zhit(&["ping"]).run().code(0);
+    end(all);
+    host.stop();
+}
+
+/// Rules B2, O9: what a worker that was killed has run is told by its journal, and nothing of its handler is left.
+#[test]
+fn of_a_worker_that_was_killed_the_journal_tells() {
+    let host = Host::new();
+    let mut all = workers(
+        &host,
+        2,
+        "echo x >$ROOM/$ZHIT_WORKER; [ $ZHIT_WORKER = w2 ] || sleep 1000 | sleep 1000",
+    );
+    let asked = broadcast(&host, &["x"]).start();
+    host.wait_for_file("w1");
+    host.wait_for_file("w2");
+    let first = all.remove(0);
+    signal(first.pid(), Signal::KILL);
+    let ended = asked.wait().code(3).within(3 * SECOND);
+    ended
+        .says("alpha/w1 dead: its process ended without goodbye ")
+        .says(" ago; it had begun this\n")
+        .says("expected 2 = 1 ok + 1 dead in ");
+    assert_eq!(first.wait().code, 137);
+    let is_left = || host.commands().iter().any(|command| command.starts_with("sleep 1000"));
+    eventually("the end of its handler", || (!is_left()).then_some(()));
+    end(all);
+    host.stop();
+}
+
+/// Rule A2: one that waits behind a handler that is stopped hangs as that does, and is not waited for without end.
+#[test]
+fn behind_a_stopped_handler_others_hang_too() {
+    let host = Host::new();
+    let script = r#"read x; [ "$x" != s ] || [ $ZHIT_WORKER = w2 ] || kill -STOP $$; echo fine"#;
+    let all = workers(&host, 2, script);
+    for request in ["s", "q"] {
+        let ended = broadcast(&host, &[request]).run().code(3).within(4 * SECOND);
+        ended.says("alpha/w1 hung: ").says("expected 2 = 1 ok + 1 hung in ");
+    }
+    end(all);
+    host.stop();
+}
+
+/// Whoever takes the broker's socket away costs the host a moment, and no connection.
+#[test]
+fn a_socket_that_was_taken_away_is_made_anew() {
+    let host = Host::new();
+    let all = workers(&host, 2, "cat");
+    let broker = host.elected().expect("a broker");
+    fs::remove_file(host.runtime_dir().join("broker.sock")).expect("a socket");
+    broadcast(&host, &["x"]).run().code(0).says("expected 2 = 2 ok");
+    host.client(&["--wait", "5s", "x"]).run().code(0).wrote("World\n");
+    assert_eq!(host.elected(), Some(broker));
+    end(all);
+    host.stop();
+}

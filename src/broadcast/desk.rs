@@ -1,6 +1,7 @@
 //! One host as an issuer sees it: whether its broker has told who is there, and when it was heard. Pure.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::protocol::ids::Member;
@@ -28,6 +29,10 @@ pub(super) struct Desk {
     pub(super) heard_at: Moment,
     /// Who came after the roster was pinned.
     pub(super) late: BTreeSet<Member>,
+    /// Its members' places on the roster.
+    pub(super) places: Range<usize>,
+    /// How many of them are not settled.
+    pub(super) outstanding: usize,
 }
 
 impl Desk {
@@ -37,6 +42,8 @@ impl Desk {
             roll: Presence::Awaited,
             heard_at: now,
             late: BTreeSet::new(),
+            places: 0..0,
+            outstanding: 0,
         }
     }
 

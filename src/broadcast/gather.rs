@@ -18,8 +18,9 @@ use super::seat::{Books, Limits, Seat, Verdict};
 use crate::options::{Batch, Targets};
 use crate::protocol::Message;
 use crate::protocol::ids::{BroadcastId, Member};
+use crate::protocol::limits::MEMBERS_LISTED_MAX;
 use crate::protocol::mutation::{Rule, broken};
-use crate::protocol::pool::{Fate, Thanks};
+use crate::protocol::pool::{Fate, Ran, Thanks};
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
 use crate::term::human::span;
@@ -92,6 +93,8 @@ pub struct Gather {
     seats: Vec<Seat>,
     /// Places on the roster, by host and member.
     index: BTreeMap<(usize, Member), usize>,
+    /// Those who have answered and were not thanked yet, by host.
+    answered: BTreeMap<usize, Vec<Member>>,
     books: Books,
     /// The first that was not asked yet.
     next: usize,
@@ -124,6 +127,7 @@ impl Gather {
             heard: false,
             seats: Vec::new(),
             index: BTreeMap::new(),
+            answered: BTreeMap::new(),
             books: Books::default(),
             next: 0,
             ahead: 0,
@@ -213,17 +217,15 @@ impl Gather {
                     seat.reply = m.body.0;
                     self.settle(now, (host, member), verdict, out);
                 }
-                // Also of one that was settled before: it need not keep its answer any longer.
-                let members = vec![member];
-                let id = self.config.id;
-                out.push(Action::Send(host, Message::Thanks(Thanks { id, members })));
+                // Also one that was settled before: it need not keep its answer any longer.
+                self.answered.entry(host).or_default().push(member);
             }
             Message::Condition(m) => self.on_condition(now, (host, m.member), (m.silent_ms, m.still_ms), out),
             Message::Gone(m) => {
                 let ago = span(Duration::from_millis(m.ago_ms.into()));
                 let verdict = match m.fate {
-                    Fate::Died => Verdict::Dead(format!("its process ended without goodbye {ago} ago")),
-                    Fate::Left => Verdict::Left(format!("it said goodbye {ago} ago")),
+                    Fate::Died => Verdict::Dead(format!("its process ended without goodbye {ago} ago{}", told(m.ran))),
+                    Fate::Left => Verdict::Left(format!("it said goodbye {ago} ago{}", told(m.ran))),
                     Fate::Unknown => Verdict::Dead("its host's broker knows it no more".to_owned()),
                 };
                 self.settle(now, (host, m.member), verdict, out);
@@ -258,6 +260,9 @@ impl Gather {
         }
         self.books.settle(&verdict);
         self.ahead += usize::from(place >= self.next);
+        if let Some(desk) = self.desks.get_mut(who.0) {
+            desk.outstanding = desk.outstanding.saturating_sub(1);
+        }
         if let Some(seat) = self.seats.get_mut(place) {
             (seat.settled_at, seat.verdict) = (Some(now), Some(verdict));
         }
@@ -284,6 +289,17 @@ impl Gather {
         self.tick_at = now;
     }
 
+    /// Thanks all who have answered since it did last: many at once, and none later than a worker waits for it.
+    pub fn thank(&mut self, out: &mut Vec<Action>) {
+        let id = self.config.id;
+        for (host, mut all) in std::mem::take(&mut self.answered) {
+            while !all.is_empty() {
+                let members = all.split_off(all.len().saturating_sub(MEMBERS_LISTED_MAX));
+                out.push(Action::Send(host, Message::Thanks(Thanks { id, members })));
+            }
+        }
+    }
+
     /// Time has passed.
     pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.look(now);
@@ -307,6 +323,7 @@ impl Gather {
                 self.give_up(now, out);
                 if now >= self.check_at {
                     self.check(now, out);
+                    self.thank(out);
                 }
                 if now >= self.roll_at {
                     self.roll_at = now + self.config.interval;
@@ -329,6 +346,16 @@ impl Gather {
         };
         let timeout = self.config.timeout.map(|timeout| self.began_at + timeout);
         timeout.map_or(due, |at| at.min(due))
+    }
+}
+
+/// What its journal adds to the end of a member.
+const fn told(ran: Ran) -> &'static str {
+    match ran {
+        Ran::Unknown => "",
+        Ran::NotBegun => "; it had not begun this",
+        Ran::Begun => "; it had begun this",
+        Ran::Over => "; it had run this, and its answer is lost",
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::protocol::ids::ReturnPath;
 use crate::protocol::message::WorkState;
-use crate::protocol::pool::{Answer, Blob, Condition, Enrolled, Gone, Note, Receipt, Roster, Running};
+use crate::protocol::pool::{Answer, Blob, Condition, Enrolled, Gone, Note, Ran, Receipt, Roster, Running};
 use crate::protocol::{Incarnation, Term, WorkerId};
 
 const ID: BroadcastId = BroadcastId([7; 16]);
@@ -150,6 +150,7 @@ fn gone(number: u32, fate: Fate) -> Message {
         member: member(number),
         fate,
         ago_ms: 2100,
+        ran: Ran::Unknown,
     })
 }
 
@@ -168,11 +169,14 @@ fn it_closes_with_the_last_answer() {
         bench.verdict(2),
         Some(Verdict::Failed(Status::Exit(3), "why".to_owned()))
     );
-    let thanked = bench
-        .out
-        .iter()
-        .filter(|action| matches!(action, Action::Send(_, Message::Thanks(_))));
-    assert_eq!(thanked.count(), 3);
+    // All are thanked, at once.
+    bench.out.clear();
+    bench.gather.thank(&mut bench.out);
+    bench.gather.thank(&mut bench.out);
+    let [Action::Send(0, Message::Thanks(thanks))] = &bench.out[..] else {
+        panic!("{:?}", bench.out);
+    };
+    assert_eq!(thanks.members, [member(1), member(2), member(3)]);
 }
 
 #[test]
@@ -393,3 +397,21 @@ fn a_roster_of_nobody_closes_at_once() {
 
 #[path = "gather_hosts_tests.rs"]
 mod hosts;
+
+/// A broker's death does not give a handler that is stopped another patience: it tells of itself.
+#[test]
+fn a_new_broker_does_not_put_a_verdict_off() {
+    let mut bench = Bench::pinned(config(), 1);
+    bench.hear(100, receipt(1));
+    for millis in (200..5400).step_by(100) {
+        bench.hear(millis, running(1, WorkState::Stopped));
+        bench.hear(millis, condition(1, 10, 10));
+        bench.tick(millis);
+        if millis % 1000 == 0 {
+            bench.gather.on_route(at(millis), &mut bench.out);
+        }
+        let is_due = millis >= 5200;
+        assert_eq!(bench.verdict(1).is_some(), is_due, "{millis}");
+    }
+    assert!(matches!(bench.verdict(1), Some(Verdict::Hung(_))));
+}

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::options::Targets;
 use crate::protocol::ids::{Member, ReturnPath};
-use crate::protocol::pool::{Answer, Blob, Enrolled, Fate, Gone, Note, Roster};
+use crate::protocol::pool::{Answer, Blob, Enrolled, Fate, Gone, Note, Ran, Roster};
 use crate::protocol::{Incarnation, Message, Term, WorkerId};
 
 use super::super::gather::{Config, Gather};
@@ -70,6 +70,7 @@ fn gather(answers: &[Option<(Status, &'static str)>]) -> Gather {
                 member,
                 fate: Fate::Died,
                 ago_ms: 100,
+                ran: Ran::Unknown,
             }),
         };
         gather.on_message(at(12), 0, message, &mut out);

@@ -1,6 +1,7 @@
 //! The loop of `zhit broadcast`: one socket to this host's broker, or where that one is silent to another host's, which
 //! passes on what is for others, around the pure [`Gather`].
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -136,6 +137,10 @@ impl Joblog {
 struct Issuer<'a> {
     options: &'a BroadcastOptions,
     id: BroadcastId,
+    /// Hosts' places among those that are asked.
+    places: HashMap<&'a str, usize>,
+    /// What is to be printed at the end of this turn.
+    unsaid: Said,
     sent_bytes: usize,
     gather: Gather,
     report: Report,
@@ -166,6 +171,8 @@ impl<'a> Issuer<'a> {
         Ok(Self {
             options,
             id: config.id,
+            places: options.hosts.iter().map(String::as_str).zip(0..).collect(),
+            unsaid: Said::default(),
             sent_bytes: config.body.len(),
             report: Report {
                 format: options.format,
@@ -197,19 +204,28 @@ impl<'a> Issuer<'a> {
                     _ => format!(", nor that of {}", others.join(", ")),
                 };
                 error(&format_args!(
-                    "broadcast: no broker reached at {}{nor}: start a worker on this host, or see zhit ping",
-                    self.dir.broker_socket().display()
+                    "broadcast: no broker reached at {}{nor}: {}",
+                    self.dir.broker_socket().display(),
+                    if BrokerLock::is_held(self.dir)? {
+                        "one holds this host's lock and does not answer; see zhit ping --vote"
+                    } else {
+                        "start a worker on this host, or see zhit ping"
+                    }
                 ));
                 return Ok(Exit::NoBroker);
             }
             self.gather.on_tick(clock::now(), &mut self.actions);
             self.perform()?;
+            self.speak()?;
             self.draw();
             if self.gather.phase() != Phase::Closed {
                 self.wait()?;
             }
         }
         self.gather.end();
+        self.gather.thank(&mut self.actions);
+        self.perform()?;
+        self.speak()?;
         self.close(began, joblog)
     }
 
@@ -244,7 +260,7 @@ impl<'a> Issuer<'a> {
     /// Takes what the broker of a host says, or why it is not reached.
     fn take(&mut self, host: &str, said: Result<Message, String>) {
         let now = clock::now();
-        let Some(place) = self.options.hosts.iter().position(|one| one == host) else {
+        let Some(place) = self.places.get(host).copied() else {
             return;
         };
         match said {
@@ -265,11 +281,19 @@ impl<'a> Issuer<'a> {
                 Action::Settled(place) => {
                     let seat = self.gather.seats().get(place);
                     let said = seat.map(|seat| self.report.settled(clock::now(), seat));
-                    self.say(&said.unwrap_or_default())?;
+                    let Said { out, err } = said.unwrap_or_default();
+                    self.unsaid.out.extend(out);
+                    self.unsaid.err.push_str(&err);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Prints what was told of in this turn.
+    fn speak(&mut self) -> Result<(), BroadcastError> {
+        let said = std::mem::take(&mut self.unsaid);
+        self.say(&said)
     }
 
     fn say(&mut self, said: &Said) -> Result<(), BroadcastError> {
@@ -290,6 +314,9 @@ impl<'a> Issuer<'a> {
     }
 
     fn draw(&mut self) {
+        if self.bar.next_deadline().is_none() {
+            return;
+        }
         let books = self.gather.books();
         let waiting = self.gather.seats().iter().filter(|seat| seat.verdict.is_none());
         let names: Vec<String> = waiting.map(Seat::name).collect();
@@ -362,6 +389,9 @@ impl<'a> Issuer<'a> {
         }
         if self.stop.stage() > 0 {
             return Ok(Exit::of_signal(self.stop.signal()));
+        }
+        if books.expected == 0 && self.gather.timed_out() {
+            note(&"the time was over before all hosts had told who is there: nobody was asked");
         }
         if books.expected == 0 && !self.gather.timed_out() && !self.options.allow_none {
             error(&"broadcast: nobody is there to be asked; see zhit ping, or say --allow-none");

@@ -98,7 +98,12 @@ impl Seat {
         self.stopped_since = stopped.then(|| self.stopped_since.unwrap_or(now));
     }
 
-    /// Whoever judges has stood still himself, or asks by another way.
+    /// It is asked by another way.
+    pub(super) const fn is_asked_anew(&mut self) {
+        self.ignored = 0;
+    }
+
+    /// Whoever judges has stood still himself.
     pub(super) const fn restart_clocks(&mut self) {
         (self.stopped_since, self.ignored) = (None, 0);
     }

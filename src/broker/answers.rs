@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::protocol::ids::{Attach, Attempt, HitKey, Peer, ReturnPath, SlotId};
 use crate::protocol::limits::PONG_WORKERS_MAX;
-use crate::protocol::message::{Closed, ClosedReason, Full, FullReason, Held, Lease, Message, Open, Pong, Queued};
+use crate::protocol::message::{
+    Closed, ClosedReason, Full, FullReason, Held, Lease, Message, Open, Pong, PongWorker, Queued,
+};
 use crate::protocol::pool::{Probe, State};
 use crate::protocol::time::Moment;
 
@@ -122,6 +124,13 @@ impl Machine {
         out.push(Action::Send(wish.client, Message::Queued(queued)));
     }
 
+    fn describe_workers(&self, now: Moment) -> Vec<PongWorker> {
+        let mut all = self.registry.describe(now, self.config.patience, PONG_WORKERS_MAX);
+        all.extend(self.describe_heirlooms(now, PONG_WORKERS_MAX - all.len()));
+        all.sort_by_key(|worker| worker.worker);
+        all
+    }
+
     pub(super) fn pong(&self, now: Moment, nonce: u64) -> Message {
         Message::Pong(Pong {
             nonce,
@@ -132,8 +141,8 @@ impl Machine {
             version: self.config.version.clone(),
             trouble: self.trouble.clone(),
             queued: self.waiting.len() as u32,
-            workers_total: self.registry.workers().count() as u32,
-            workers: self.registry.describe(now, self.config.patience, PONG_WORKERS_MAX),
+            workers_total: (self.registry.workers().count() + self.heirlooms_count()) as u32,
+            workers: self.describe_workers(now),
         })
     }
 }

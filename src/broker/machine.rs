@@ -200,7 +200,7 @@ impl Machine {
             Message::Ping { nonce } => out.push(Action::Send(from, self.pong(now, nonce))),
             Message::Probe(probe) => self.on_probe(from, &probe, out),
             Message::State(state) => self.on_state(from, state, out),
-            Message::Roll(roll) => self.on_roll(from, &roll, out),
+            Message::Roll(roll) => self.on_roll(now, from, &roll, out),
             Message::Ask(ask) => self.on_ask(from, &ask, out),
             Message::Thanks(thanks) => self.on_thanks(&thanks, out),
             Message::Check(check) => self.on_check(now, from, &check, out),

@@ -561,6 +561,9 @@ fn journal(alive: bool) -> WorkerJournal {
         alive,
         left: false,
         session: 1,
+        pool: "default".to_owned(),
+        broadcasts: Vec::new(),
+        broadcast_group: None,
         slots: vec![SlotJournal {
             slot: 1,
             running: Some(RunningHit {

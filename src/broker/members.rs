@@ -134,7 +134,7 @@ impl Machine {
         } else if goodbye.slot.number == 0 {
             // It has not registered with this broker.
             let incarnation = goodbye.incarnation;
-            self.fates.note(now, Member::new(id, incarnation), Fate::Left);
+            self.fates.note(now, Member::new(id, incarnation), Fate::Left, None);
         }
         out.push(Action::Send(from, Message::Farewell));
     }
@@ -152,7 +152,7 @@ impl Machine {
             // Its goodbye may be overtaken by its successor's REGISTER, which comes on another connection.
             let left = reason == ClosedReason::WorkerLeft || journal.is_some_and(|journal| journal.left);
             let fate = if left { Fate::Left } else { Fate::Died };
-            self.fates.note(now, Member::new(id, incarnation), fate);
+            self.fates.note(now, Member::new(id, incarnation), fate, journal);
         }
         if let Some(journal) = journal {
             self.remember(now, journal);
@@ -179,7 +179,7 @@ impl Machine {
             }
             let left = journal.is_some_and(|journal| journal.left);
             let fate = if left { Fate::Left } else { Fate::Died };
-            self.fates.note_first(now, Member::new(id, incarnation), fate);
+            self.fates.note_first(now, Member::new(id, incarnation), fate, journal);
         }
         self.heir_of(now, id, incarnation);
     }

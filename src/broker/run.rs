@@ -3,12 +3,14 @@
 //! One thread, one ROUTER. A message of an open Hit is looked at no further than its head and goes on with its body
 //! untouched.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::election::journal::{self, Journals, Unjournalled, WorkerJournal};
+use crate::fault;
 use crate::mapped::Counters;
 use crate::net::{Context, Interest, NetError, Poll, Received, Router, Waker};
 use crate::options::{Hosts, Timing};
@@ -178,6 +180,16 @@ impl Loop {
         };
         let others = hosts.addresses.keys().filter(|name| **name != host).cloned();
         self.machine.set_mesh(clock::now(), me, others);
+        Ok(())
+    }
+
+    /// Listens anew where somebody has taken the socket away. Whoever is connected stays.
+    pub(super) fn mend_socket(&mut self, path: &Path) -> Result<(), LoopError> {
+        if !self.router.is_still_bound() {
+            warn!("{} was taken away: listening there anew", path.display());
+            self.router.unbind();
+            self.router.bind(path)?;
+        }
         Ok(())
     }
 
@@ -354,6 +366,7 @@ impl Loop {
     }
 
     fn send(&mut self, to: Peer, message: Message) -> Result<(), LoopError> {
+        fault::at_sending(&message);
         let Some((to, message)) = self.machine.relayed(to, message) else {
             return Ok(());
         };

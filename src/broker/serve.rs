@@ -205,6 +205,7 @@ fn serve_until_asked(
                 // Rule E4: another may hold the office already; this one says no further word.
                 return Err(BrokerError::Wiped);
             }
+            turns.mend_socket(&dir.broker_socket())?;
         }
     }
     Ok(Ended::Told)

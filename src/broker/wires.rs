@@ -59,6 +59,7 @@ pub(super) struct Wires {
     /// Those with something to read, as the last wait found them.
     public_ready: bool,
     ready: Vec<String>,
+    turns: usize,
 }
 
 impl Wires {
@@ -77,6 +78,7 @@ impl Wires {
             look_at: Moment::ZERO,
             public_ready: false,
             ready: Vec::new(),
+            turns: 0,
         }
     }
 
@@ -165,7 +167,12 @@ impl Wires {
                 }
             }
         }
-        for host in std::mem::take(&mut self.ready) {
+        let mut ready = std::mem::take(&mut self.ready);
+        // Whom a turn does not reach comes first in another one.
+        self.turns = self.turns.wrapping_add(1);
+        let first = self.turns % ready.len().max(1);
+        ready.rotate_left(first);
+        for host in ready {
             let Some(wire) = self.dealers.get_mut(&host) else {
                 continue;
             };

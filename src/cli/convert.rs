@@ -16,7 +16,7 @@ use crate::layout::{self, Choice, Found, Layout};
 use crate::options::target::{Glob, Targets};
 use crate::options::{
     BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place,
-    Takeover, Tenure, Timing, WorkerOptions,
+    ReportFormat, Takeover, Tenure, Timing, WorkerOptions,
 };
 use crate::protocol::Term;
 use crate::protocol::ids::is_name;
@@ -168,6 +168,11 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout)
         let text = "there is no CMD after --: name a program, or leave -- out";
         return Err(usage("worker", ErrorKind::TooFewValues, text));
     }
+    if args.cmd.first().is_some_and(|program| program.is_empty()) {
+        let text = "CMD is empty: name a program after --";
+        return Err(usage("worker", ErrorKind::InvalidValue, text));
+    }
+    note_island("worker", &place, layout);
     let handler = match args.builtin {
         Some(builtin) => Handler::Builtin(builtin),
         None if args.cmd.is_empty() => pool.map_or_else(Handler::default, |pool| pool.handler.clone()),
@@ -188,6 +193,20 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout)
         on_broadcast: args.on_broadcast,
         elects: true,
     })
+}
+
+/// Says it of a host that the layout does not have, but for its name it may be a slip.
+fn note_island(role: &str, place: &Place, layout: &Layout) {
+    let (host, known) = (&place.host, &layout.hosts);
+    if !known.is_empty() && !known.contains_key(host) {
+        let known: Vec<&str> = known.keys().map(String::as_str).collect();
+        crate::term::note(&format_args!(
+            "{role}: the layout of {} has no host {host}; there are: {}. {host} is served by itself, and other hosts do not \
+             reach it",
+            layout.cluster,
+            known.join(", ")
+        ));
+    }
 }
 
 /// Which Hit a client uses.
@@ -343,6 +362,10 @@ fn broadcast(
     if args.request.is_none() && stdin_is_terminal {
         let text = "there is no REQUEST, and stdin is a terminal: name a REQUEST, or give stdin a file or a pipe";
         return Err(usage("broadcast", ErrorKind::MissingRequiredArgument, text));
+    }
+    if args.fold && args.format != ReportFormat::Text {
+        let text = "--fold is for people: json and jsonl tell of each member anyway; leave one out";
+        return Err(usage("broadcast", ErrorKind::ArgumentConflict, text));
     }
     let pool = args
         .pool

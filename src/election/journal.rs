@@ -1,5 +1,7 @@
-//! What a worker's slots run and ran, as a master reads it: of the living and of the dead (rules O2 to O4).
+//! What a worker's slots run and ran, and its broadcasts, as a master reads it: of the living and of the dead (rules O2 to O4,
+//! B2).
 
+mod broadcasts;
 mod files;
 mod groups;
 mod layout;
@@ -8,12 +10,13 @@ mod writer;
 
 use std::time::Duration;
 
+pub use broadcasts::BroadcastWriter;
 pub use files::{JournalError, Journals, Unjournalled, open_for, prune, read_all, read_of, term_word};
 pub use groups::kill_groups;
 pub use reader::{Load, read_words, tally};
 pub use writer::{Author, Entry, SlotWriter, Store, begin, leave, words_for};
 
-use crate::protocol::ids::{Attach, HitKey, Incarnation, Term, WorkerId};
+use crate::protocol::ids::{Attach, BroadcastId, HitKey, Incarnation, Term, WorkerId};
 use crate::protocol::message::ClosedReason;
 use crate::protocol::time::Moment;
 
@@ -34,8 +37,23 @@ pub struct WorkerJournal {
     pub left: bool,
     /// Its session, and that of its handlers' process groups.
     pub session: u32,
+    /// Its pool.
+    pub pool: String,
+    /// Broadcasts that it ran (rule B2), those that are remembered, the last one last.
+    pub broadcasts: Vec<RanBroadcast>,
+    /// The process group of the handler of one that runs, and when its leader started.
+    pub broadcast_group: Option<(u32, u64)>,
     /// Its slots, by number.
     pub slots: Vec<SlotJournal>,
+}
+
+/// A broadcast that a worker ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RanBroadcast {
+    /// Which.
+    pub id: BroadcastId,
+    /// Its handler has ended.
+    pub over: bool,
 }
 
 /// What one slot runs and ran.

@@ -107,6 +107,17 @@ impl<'de> Visitor<'de> for OneHost<'_> {
             }
             given.push(key);
         }
+        if let (Some(address), Some(ports)) = (&host.address, &host.direct_ports)
+            && ports.contains(&address.port())
+        {
+            return Err(de::Error::custom(format!(
+                "direct_ports {}-{} of {} have the port of its address, {}: its broker listens there; take others",
+                ports.start(),
+                ports.end(),
+                self.name,
+                address.port()
+            )));
+        }
         Ok(host)
     }
 }

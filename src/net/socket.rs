@@ -147,6 +147,12 @@ struct Bound {
     inode: u64,
 }
 
+impl Bound {
+    fn is_ours(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| found.dev() == self.device && found.ino() == self.inode)
+    }
+}
+
 impl Router {
     /// Makes a ROUTER that listens nowhere.
     ///
@@ -215,9 +221,7 @@ impl Router {
     /// successor's socket at the same path is left alone (rule E4). Dropping does the same.
     pub fn unbind(&mut self) {
         for bound in self.bound.drain(..) {
-            let ours = fs::symlink_metadata(&bound.path)
-                .is_ok_and(|found| found.dev() == bound.device && found.ino() == bound.inode);
-            if ours {
+            if bound.is_ours() {
                 // A file that cannot be taken away is replaced by the next who binds; nobody answers on it.
                 let _ = fs::remove_file(&bound.path);
             }
@@ -226,6 +230,11 @@ impl Router {
                 let _ = self.zmq.unbind(&endpoint);
             }
         }
+    }
+
+    /// Whether every socket file that it listens at is still there and its own.
+    pub fn is_still_bound(&self) -> bool {
+        self.bound.iter().all(Bound::is_ours)
     }
 
     /// Sends a message to a peer, without waiting.

@@ -135,6 +135,9 @@ pub const BROADCASTS_KEPT_MAX: usize = 4096;
 /// How long an answer is kept that nobody has thanked for: two ttls (rule B2).
 pub const BROADCAST_KEPT: Duration = Duration::from_secs(30);
 
+/// Broadcasts that a worker's journal names; one place of them stays free.
+pub const BROADCASTS_JOURNALLED: usize = 64;
+
 /// Members that have gone whose fate a broker remembers.
 pub const FATES_MAX: usize = 8192;
 

@@ -174,6 +174,8 @@ plain! {
         fate: Fate,
         /// Milliseconds since that was seen.
         ago_ms: u32,
+        /// Whether it ran the broadcast.
+        ran: Ran,
     }
 }
 
@@ -202,4 +204,18 @@ pub enum Fate {
     Left = 2,
     /// The broker has never heard of it.
     Unknown = 3,
+}
+
+/// Whether a member that has gone ran a broadcast, as its journal tells (rule B2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ran {
+    /// Nothing tells.
+    Unknown = 0,
+    /// It had not begun.
+    NotBegun = 1,
+    /// It had begun, and had not ended.
+    Begun = 2,
+    /// It was over.
+    Over = 3,
 }

@@ -73,17 +73,20 @@ struct Held {
 pub struct Broadcasts {
     me: Member,
     interval: Duration,
+    /// What is asked is answered in the same turn, so that a receipt would say nothing.
+    prompt: bool,
     held: BTreeMap<BroadcastId, Held>,
     /// In the order in which they came.
     order: VecDeque<BroadcastId>,
 }
 
 impl Broadcasts {
-    /// That of this worker, which says each interval that it is still at it.
-    pub const fn new(me: Member, interval: Duration) -> Self {
+    /// That of this worker, which says each interval that it is still at it; `prompt`: or answers at once.
+    pub const fn new(me: Member, interval: Duration, prompt: bool) -> Self {
         Self {
             me,
             interval,
+            prompt,
             held: BTreeMap::new(),
             order: VecDeque::new(),
         }
@@ -130,7 +133,9 @@ impl Broadcasts {
         }
         self.make_room();
         let path = ask.path.clone();
-        out.push(Action::Send(Message::Receipt(Receipt { id, member, path })));
+        if !self.prompt {
+            out.push(Action::Send(Message::Receipt(Receipt { id, member, path })));
+        }
         out.push(Action::Run(Job {
             id,
             body: ask.body.0,
@@ -199,9 +204,12 @@ impl Broadcasts {
                 id: *id,
                 member: self.me,
                 path: held.path.clone(),
-                state: state
-                    .filter(|(running, _)| running == id)
-                    .map_or(WorkState::Idle, |(_, state)| state),
+                state: state.map_or(WorkState::Idle, |(running, state)| match state {
+                    _ if running == *id => state,
+                    // Whoever waits behind one that hangs gets on no more than that one (rule A2).
+                    WorkState::Stopped | WorkState::Stalled => state,
+                    _ => WorkState::Idle,
+                }),
                 elapsed_ms: now.since(held.asked_at).as_millis() as u64,
             })));
         }

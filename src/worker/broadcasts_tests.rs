@@ -49,7 +49,7 @@ fn told(out: &mut Vec<Action>) -> Vec<String> {
 
 #[test]
 fn it_runs_once_however_often_it_is_asked() {
-    let mut all = Broadcasts::new(ME, INTERVAL);
+    let mut all = Broadcasts::new(ME, INTERVAL, false);
     let mut out = Vec::new();
     all.on_ask(at(0), ask(1, 1), &mut out);
     assert_eq!(told(&mut out), ["receipt 1", "run Some(500)"]);
@@ -84,7 +84,7 @@ fn it_runs_once_however_often_it_is_asked() {
 /// Rule B2's mutation.
 #[test]
 fn without_b2_it_would_run_again() {
-    let mut all = Broadcasts::new(ME, INTERVAL);
+    let mut all = Broadcasts::new(ME, INTERVAL, false);
     let mut out = Vec::new();
     all.on_ask(at(0), ask(1, 1), &mut out);
     told(&mut out);
@@ -96,7 +96,7 @@ fn without_b2_it_would_run_again() {
 
 #[test]
 fn what_is_for_another_incarnation_is_not_run() {
-    let mut all = Broadcasts::new(ME, INTERVAL);
+    let mut all = Broadcasts::new(ME, INTERVAL, false);
     let mut out = Vec::new();
     let other = Member {
         incarnation: Incarnation(8),
@@ -115,7 +115,7 @@ fn what_is_for_another_incarnation_is_not_run() {
 
 #[test]
 fn too_many_at_once_are_refused_and_answers_are_kept_for_a_time() {
-    let mut all = Broadcasts::new(ME, INTERVAL);
+    let mut all = Broadcasts::new(ME, INTERVAL, false);
     let mut out = Vec::new();
     for number in 0..=BROADCASTS_PENDING_MAX {
         let mut ask = ask(0, 1);
@@ -124,7 +124,7 @@ fn too_many_at_once_are_refused_and_answers_are_kept_for_a_time() {
     }
     assert_eq!(told(&mut out).last().map(String::as_str), Some("answer 1 refused"));
 
-    let mut all = Broadcasts::new(ME, INTERVAL);
+    let mut all = Broadcasts::new(ME, INTERVAL, false);
     all.on_ask(at(0), ask(1, 1), &mut out);
     all.on_done(at(10), done(1), &mut out);
     let dropped = at(10) + BROADCAST_KEPT;
@@ -135,4 +135,37 @@ fn too_many_at_once_are_refused_and_answers_are_kept_for_a_time() {
     // Its issuer was stopped all the while.
     all.on_ask(dropped + INTERVAL, ask(1, 7), &mut out);
     assert_eq!(told(&mut out), ["answer 7 refused"], "it does not run again");
+}
+
+/// Rule A2: who waits behind a handler that hangs is not said to be well.
+#[test]
+fn whoever_waits_behind_one_that_hangs_says_so() {
+    let mut all = Broadcasts::new(ME, INTERVAL, false);
+    let mut out = Vec::new();
+    for number in [1, 2] {
+        all.on_ask(at(0), ask(number, number), &mut out);
+    }
+    told(&mut out);
+    for (now, state, waits) in [
+        (1000, WorkState::Running, "Idle"),
+        (2000, WorkState::Stopped, "Stopped"),
+        (3000, WorkState::Stalled, "Stalled"),
+    ] {
+        all.on_tick(at(now), Some((id(1), state)), &mut out);
+        assert_eq!(
+            told(&mut out),
+            [format!("running 1 {state:?}"), format!("running 2 {waits}")]
+        );
+    }
+}
+
+#[test]
+fn one_that_answers_at_once_sends_no_receipt() {
+    let mut all = Broadcasts::new(ME, INTERVAL, true);
+    let mut out = Vec::new();
+    all.on_ask(at(0), ask(1, 1), &mut out);
+    assert_eq!(told(&mut out), ["run Some(500)"]);
+    all.on_done(at(0), done(1), &mut out);
+    all.on_ask(at(10), ask(1, 2), &mut out);
+    assert_eq!(told(&mut out), ["answer 1 ok", "answer 2 ok"]);
 }

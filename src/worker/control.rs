@@ -74,7 +74,7 @@ impl Control {
         dealer.connect(socket)?;
         let member = Member::new(me.slot.worker, me.incarnation);
         Ok(Self {
-            broadcasts: Broadcasts::new(member, interval),
+            broadcasts: Broadcasts::new(member, interval, herald.is_prompt()),
             herald,
             asked: Vec::new(),
             me,
@@ -102,6 +102,7 @@ impl Control {
     /// As [`turn`](Self::turn), with a shorter wait.
     pub(super) fn turn_within(&mut self, stop: &Waker, longest: Duration) -> Result<(), NetError> {
         self.receive()?;
+        self.broadcast()?;
         if let Some(elector) = &mut self.elector {
             let due = elector.turn()?;
             if due.another_broker {
@@ -113,7 +114,6 @@ impl Control {
             }
         }
         self.send_due(clock::now())?;
-        self.broadcast()?;
         self.wait(stop, longest.min(self.interval / 4))
     }
 
@@ -140,10 +140,16 @@ impl Control {
             self.broadcasts.on_done(now, done, &mut self.asked);
         }
         self.broadcasts.on_tick(now, self.herald.state(), &mut self.asked);
-        for action in std::mem::take(&mut self.asked) {
-            match action {
-                broadcasts::Action::Send(message) => self.send(&message)?,
-                broadcasts::Action::Run(job) => self.herald.run(job),
+        while !self.asked.is_empty() {
+            for action in std::mem::take(&mut self.asked) {
+                match action {
+                    broadcasts::Action::Send(message) => self.send(&message)?,
+                    broadcasts::Action::Run(job) => {
+                        if let Some(done) = self.herald.run(job) {
+                            self.broadcasts.on_done(now, done, &mut self.asked);
+                        }
+                    }
+                }
             }
         }
         Ok(())

@@ -12,8 +12,11 @@ use bytes::Bytes;
 use super::broadcasts::{Done, Job};
 use super::handler::{Output, RequestContext, Running, Spec};
 use super::scratch::Scratch;
+use super::stall::Stall;
 use super::stats;
 use crate::clock;
+use crate::election::journal::BroadcastWriter;
+use crate::fault::{self, Point};
 use crate::mapped::Words;
 use crate::net::{Interest, NetError, Poll, Waker};
 use crate::protocol::HitKey;
@@ -31,19 +34,22 @@ const STDERR_SHOWN_BYTES: usize = 1000;
 
 /// What the thread works with.
 pub(super) struct Surroundings {
-    /// `None`: the builtin `stats`.
+    /// `None`: the builtin `stats`, which needs no thread.
     pub(super) command: Option<String>,
     pub(super) pool: String,
     pub(super) host: String,
     /// The worker, with slot number 0.
     pub(super) slot: SlotId,
     pub(super) grace: Duration,
+    pub(super) patience: Duration,
     pub(super) runtime_dir: PathBuf,
     pub(super) journal: Arc<Words>,
 }
 
 /// The control thread's end.
 pub(super) struct Herald {
+    /// Where there is no program: what it tells of the worker, which takes no thread.
+    stats: Option<Stats>,
     jobs: Option<Sender<Job>>,
     done: Receiver<Done>,
     shared: Arc<Shared>,
@@ -69,10 +75,13 @@ impl Herald {
             end: Mutex::new(false),
         });
         let theirs = Arc::clone(&shared);
-        let began = clock::now();
+        let stats = around.command.is_none().then(|| Stats {
+            journal: Arc::clone(&around.journal),
+            began: clock::now(),
+        });
         let thread = signals::spawn("broadcasts", move || {
             for job in received {
-                let done = run(&around, &theirs, began, job);
+                let done = run(&around, &theirs, job);
                 *theirs.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 if send.send(done).is_err() {
                     return;
@@ -81,6 +90,7 @@ impl Herald {
             }
         })?;
         Ok(Self {
+            stats,
             jobs: Some(jobs),
             done,
             shared,
@@ -88,12 +98,21 @@ impl Herald {
         })
     }
 
-    /// Has it run when those before have.
-    pub(super) fn run(&self, job: Job) {
+    /// Whether what is asked is answered at once.
+    pub(super) const fn is_prompt(&self) -> bool {
+        self.stats.is_some()
+    }
+
+    /// Has it run when those before have; or tells what has come of it already.
+    pub(super) fn run(&self, job: Job) -> Option<Done> {
+        if let Some(stats) = &self.stats {
+            return Some(stats.tell(&job));
+        }
         if let Some(jobs) = &self.jobs {
             // The thread ends with this, and not before.
             let _ = jobs.send(job);
         }
+        None
     }
 
     /// What has run since it was asked last.
@@ -104,6 +123,23 @@ impl Herald {
     /// What runs now.
     pub(super) fn state(&self) -> Option<(BroadcastId, WorkState)> {
         *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is told where there is no program.
+struct Stats {
+    journal: Arc<Words>,
+    began: Moment,
+}
+
+impl Stats {
+    fn tell(&self, job: &Job) -> Done {
+        Done {
+            id: job.id,
+            status: Status::Ok,
+            note: String::new(),
+            body: stats::stats(&self.journal, clock::now().since(self.began)).into(),
+        }
     }
 }
 
@@ -131,21 +167,17 @@ pub enum HeraldError {
     Thread(#[from] io::Error),
 }
 
-fn run(around: &Surroundings, shared: &Shared, began: Moment, job: Job) -> Done {
+fn run(around: &Surroundings, shared: &Shared, job: Job) -> Done {
     let Job {
         id,
         body,
         timeout,
         reply_max,
     } = job;
-    let Some(command) = &around.command else {
-        return Done {
-            id,
-            status: Status::Ok,
-            note: String::new(),
-            body: stats::stats(&around.journal, clock::now().since(began)).into(),
-        };
-    };
+    let command = around.command.clone().unwrap_or_default();
+    let journal = BroadcastWriter::new(Arc::clone(&around.journal));
+    journal.begun(id);
+    fault::at(Point::BroadcastBegun);
     let mut scratch = Scratch::broadcast(&around.runtime_dir, around.slot, id);
     let context = RequestContext {
         hit: HitKey::default(),
@@ -157,19 +189,23 @@ fn run(around: &Surroundings, shared: &Shared, began: Moment, job: Job) -> Done 
         scratch: &mut scratch,
         grace: around.grace,
         timeout,
-        known_at: None,
+        known_at: Some(journal.group_cell()),
     };
-    let mut running = Running::start(&Spec::Shell(command.clone()), context, clock::now());
+    let mut running = Running::start(&Spec::Shell(command), context, clock::now());
     let mut reply = Reply {
         body: Vec::new(),
         most: reply_max,
     };
     let mut request = Some(body);
+    let mut stall = Stall::new(clock::now());
     let (status, note) = loop {
         if let Some(body) = request.take_if(|_| running.wants_input()) {
             running.feed(body, true);
         }
-        *shared.state.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, running.state()));
+        // All of its request is there, and room for its reply: it waits for nobody.
+        let seen = (running.progress(), false);
+        let state = stall.judge(clock::now(), running.state(), seen, around.patience);
+        *shared.state.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, state));
         if *shared.end.lock().unwrap_or_else(PoisonError::into_inner) {
             running.kill();
         }
@@ -187,8 +223,13 @@ fn run(around: &Surroundings, shared: &Shared, began: Moment, job: Job) -> Done 
             break (Status::NotStarted, error.to_string());
         }
     };
+    let stderr = last_words(running.stderr_tail());
+    // Rule O9: none of its processes is left by now.
+    drop(running);
+    journal.over();
+    fault::at(Point::BroadcastOver);
     let ended = (status, note);
-    let (status, note, body) = conclude(ended, reply, &last_words(running.stderr_tail()));
+    let (status, note, body) = conclude(ended, reply, &stderr);
     // Its directory goes with it; what cannot be removed is swept by the next worker of this number.
     let _ = scratch.remove();
     Done { id, status, note, body }

@@ -14,6 +14,7 @@ pub mod scratch;
 mod serve;
 mod service;
 mod slot;
+mod stall;
 mod stats;
 
 pub use serve::{WorkerError, serve};

@@ -91,7 +91,7 @@ pub fn serve(
     loop {
         let dir = open()?;
         let term = journal::term_word(&dir)?;
-        let journal = |id, incarnation| journal::open_for(&dir, (id, incarnation), options.slots);
+        let journal = |id, incarnation| journal::open_for(&dir, (id, incarnation), (options.slots, &options.pool));
         let (member, journal) = Member::enter_with(&dir, options.elects, journal)?;
         let serving = Serving::start(&options, &dir, (&member, heard), journal, (context, &woken))?;
         let ended = serving.run(stop, &again)?;
@@ -149,8 +149,10 @@ impl<'a> Serving<'a> {
         let count = 1 + options.slots as usize;
         let counters = Arc::new(Counters::create(dir, &dir.member_beat(member.id()), count)?);
         let orders = Arc::new(Orders::default());
+        let service = Service::of(options);
+        service.warn_if_missing();
         let common = Arc::new(Common {
-            service: Current::new(Service::of(options)),
+            service: Current::new(service),
             interval: options.timing.interval,
             liveness: options.timing.liveness,
             patience: options.timing.patience,
@@ -302,6 +304,7 @@ fn herald(options: &WorkerOptions, dir: &RuntimeDir, me: &Identity, journal: &Ar
         host: options.place.host.clone(),
         slot: me.slot,
         grace: options.grace,
+        patience: options.timing.patience,
         runtime_dir: dir.path().to_owned(),
         journal: Arc::clone(journal),
     }

@@ -1,7 +1,11 @@
 //! What Hits are served with, which may change while the worker serves.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use tracing::warn;
 
 use super::handler::{Coprocesses, Spec};
 use crate::options::{Handler, WorkerOptions};
@@ -24,6 +28,30 @@ impl Service {
             timeout_max: options.timeout_max,
         }
     }
+
+    /// Says it if the program is not there: it may come later, and until then each request fails.
+    pub(super) fn warn_if_missing(&self) {
+        let command = match &self.spec {
+            Spec::Coprocess(talk) => &talk.command,
+            spec => spec,
+        };
+        if let Spec::Process(words) = command
+            && let Some(program) = words.first()
+            && !is_there(program)
+        {
+            let program = program.display();
+            warn!("{program} is not there: requests fail until it is; is it spelt right, and on PATH?");
+        }
+    }
+}
+
+/// Whether a program can be found, as execvp(3) looks for it.
+fn is_there(program: &OsStr) -> bool {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Path::new(program).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 fn spec(handler: &Handler) -> Spec {

@@ -19,7 +19,7 @@ use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Wake
 use crate::protocol::Message;
 use crate::protocol::ids::{HitKey, SlotId, Term};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
-use crate::protocol::message::{Holder, Progress, WorkState};
+use crate::protocol::message::{Holder, WorkState};
 use crate::protocol::pool::Probe;
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
@@ -29,6 +29,7 @@ use super::lease::{Action, Identity, Slot};
 use super::residents::Residents;
 use super::scratch::Scratch;
 use super::service::{Current, Service};
+use super::stall::Stall;
 
 /// What one turn takes from a handler before the loop looks at its socket and bumps its counter again (rule A1).
 const TURN_BYTES_MAX: usize = WINDOW_BYTES as usize;
@@ -86,8 +87,7 @@ pub(super) struct SlotLoop {
     /// When to look again what the handler does.
     look_at: Moment,
     /// What it said of its progress, and since when it has said nothing else.
-    progress_seen: Option<Progress>,
-    progress_at: Moment,
+    stall: Stall,
     /// When the grace of the leaving worker was over.
     abandoned_at: Option<Moment>,
 }
@@ -116,8 +116,7 @@ impl SlotLoop {
             registration_seen: 0,
             no_route: true,
             look_at: Moment::ZERO,
-            progress_seen: None,
-            progress_at: Moment::ZERO,
+            stall: Stall::new(Moment::ZERO),
             abandoned_at: None,
         })
     }
@@ -175,15 +174,8 @@ impl SlotLoop {
         let progress = running.progress();
         // Who waits for the client, for its bytes or for room, cannot get on (rule A2).
         let waits = !room || (running.wants_input() && !self.machine.has_input());
-        if waits || progress != self.progress_seen.as_ref() {
-            self.progress_seen = progress.cloned();
-            self.progress_at = now;
-        }
-        let stalled = progress.is_some() && now.since(self.progress_at) >= self.common.patience;
-        let state = match running.state() {
-            WorkState::Running if stalled => WorkState::Stalled,
-            state => state,
-        };
+        let seen = (progress, waits);
+        let state = self.stall.judge(now, running.state(), seen, self.common.patience);
         self.machine.on_handler_state(state, progress);
         // The broker sees it there, and says so to whoever asks.
         let hung = matches!(state, WorkState::Stopped | WorkState::Stalled);
@@ -425,7 +417,7 @@ impl SlotLoop {
                         Some(Left::Gone(why)) => self.machine.on_resident_gone(now, why, &mut self.actions),
                         Some(Left::Nothing) | None => {}
                     }
-                    self.progress_seen = None;
+                    self.stall = Stall::new(now);
                     self.common.counters.mark_hung(self.machine.id().number as usize, false);
                     self.machine.on_handler_ended(now, status, &note, &mut self.actions);
                 }

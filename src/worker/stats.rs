@@ -38,9 +38,9 @@ pub(super) fn stats(journal: &Words, uptime: Duration) -> String {
     serde_json::to_string(&stats).unwrap_or_default() + "\n"
 }
 
-/// proc(5), `/proc/PID/status`.
+/// proc(5), `/proc/PID/statm`: the second number, in pages.
 fn rss_kib() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64 / 1024)
 }

@@ -140,3 +140,63 @@ fn a_leaver_stands_still_or_dies_between_unlink_and_release() {
         host.stop();
     }
 }
+
+/// Appends to a file, and answers.
+const APPENDS: &str = "echo $ZHIT_WORKER >> $ROOM/notes; cat";
+
+fn appended(host: &Host) -> Vec<String> {
+    let mut lines = ran(host);
+    lines.sort();
+    lines
+}
+
+/// Rules B1, B2: the host's broker dies at each point of a broadcast; each member runs it once, and all answers arrive.
+#[test]
+fn a_broker_dies_at_each_point_of_a_broadcast() {
+    for point in ["roster", "ask", "receipt", "answer"] {
+        let mut host = Host::new();
+        // The one that dies; its workers start another when it does.
+        let broker = faulty(&host, host.zhit(&[&["broker"], &QUICK[..]].concat()), point, "kill");
+        host.wait_for("the broker", |_| true);
+        for number in 1..=3 {
+            host.start_worker(&[&QUICK[..], &["--on-broadcast", APPENDS]].concat());
+            host.wait_for_slots(number);
+        }
+        let ended = host
+            .zhit(&["broadcast", "--interval", "100ms", "--fold", "x"])
+            .run()
+            .code(0);
+        ended.says("expected 3 = 3 ok in ").wrote("alpha/w[1-3] (3)\n  x\n");
+        assert_eq!(broker.wait().code, 137, "{point}");
+        assert_eq!(appended(&host), ["w1", "w2", "w3"], "{point}");
+        host.stop();
+    }
+}
+
+/// Rule B2: a worker dies just before its handler starts, and just after that has ended; the journal tells which it was.
+#[test]
+fn a_worker_dies_at_each_point_of_a_broadcast() {
+    for (point, told, ran_then) in [
+        ("broadcast-begun", "; it had begun this\n", &["w1"][..]),
+        (
+            "broadcast-over",
+            "; it had run this, and its answer is lost\n",
+            &["w1", "w2"],
+        ),
+    ] {
+        let mut host = Host::new();
+        let serves = [&QUICK[..], &["--on-broadcast", APPENDS]].concat();
+        host.start_worker(&serves);
+        host.wait_for_slots(1);
+        let worker = faulty(&host, host.zhit(&[&["worker"], &serves[..]].concat()), point, "kill");
+        host.wait_for_slots(2);
+        // Nobody else comes by the point first.
+        let arguments = ["broadcast", "--interval", "100ms", "--to", "alpha/w2", "x"];
+        let ended = host.zhit(&arguments).run().code(3);
+        ended.says("expected 1 = 1 dead in ").says(told);
+        assert_eq!(worker.wait().code, 137, "{point}");
+        host.zhit(&["broadcast", "--to", "alpha/w1", "x"]).run().code(0);
+        assert_eq!(appended(&host), ran_then, "{point}");
+        host.stop();
+    }
+}

@@ -153,7 +153,7 @@ impl World {
             worker,
             Worker {
                 member,
-                machine: Broadcasts::new(member, INTERVAL),
+                machine: Broadcasts::new(member, INTERVAL, false),
                 known: None,
                 say_at: self.now,
                 beat: 0,
@@ -300,6 +300,9 @@ impl World {
             alive: worker.alive,
             left: worker.left,
             session: 1,
+            pool: "default".to_owned(),
+            broadcasts: Vec::new(),
+            broadcast_group: None,
             slots: Vec::new(),
         })
         .collect()

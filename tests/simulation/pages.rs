@@ -23,8 +23,9 @@ impl Pages {
             start_ticks: 0,
             boot: BOOT,
             session: 1,
+            pool: "default".to_owned(),
         };
-        begin(&pages, slots, author);
+        begin(&pages, slots, &author);
         Rc::new(pages)
     }
 

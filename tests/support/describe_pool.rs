@@ -113,7 +113,8 @@ fn describe_broadcast<'a>(message: &Message, lines: &'a mut Lines) -> &'a mut Li
             .add("id", m.id)
             .member(m.member)
             .add("fate", format_args!("{} ({:?})", m.fate as u8, m.fate))
-            .add("ago_ms", m.ago_ms),
+            .add("ago_ms", m.ago_ms)
+            .add("ran", format_args!("{} ({:?})", m.ran as u8, m.ran)),
         other => describe_mesh(other, lines),
     }
 }

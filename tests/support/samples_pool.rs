@@ -190,6 +190,7 @@ fn broadcasts() -> Vec<Sample> {
                 member,
                 fate: Fate::Died,
                 ago_ms: 2100,
+                ran: Ran::Begun,
             }),
         ),
     ]

@@ -71,7 +71,8 @@ impl Gather {
             .filter(|seat| seat.verdict.is_none() && seat.asked_at.is_some());
         let who = unheard.map(|seat| {
             seat.sent_at = now;
-            seat.restart_clocks();
+            // Of its handler it tells itself, whoever passes it on; that it takes no notice counts anew.
+            seat.is_asked_anew();
             seat.who()
         });
         let who: Vec<_> = who.collect();

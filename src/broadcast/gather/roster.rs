@@ -64,10 +64,13 @@ impl Gather {
                 }
                 Presence::Awaited => Vec::new(),
             };
+            let first = self.seats.len();
             for one in members {
                 self.index.insert((host, one.member), self.seats.len());
                 self.seats.push(Seat::new(&desk.host, host, one));
             }
+            desk.places = first..self.seats.len();
+            desk.outstanding = desk.places.len();
         }
         self.books = Books::default();
         self.books.expected = self.seats.len();
@@ -114,10 +117,11 @@ impl Gather {
 
     /// Who is outstanding on a host that is not reached.
     pub(super) fn lose(&mut self, now: Moment, host: usize, evidence: &str, out: &mut Vec<Action>) {
-        let rest = self
-            .seats
-            .iter()
-            .filter(|seat| seat.at == host && seat.verdict.is_none());
+        let Some(desk) = self.desks.get(host).filter(|desk| desk.outstanding > 0) else {
+            return;
+        };
+        let places = self.seats.get(desk.places.clone()).unwrap_or_default();
+        let rest = places.iter().filter(|seat| seat.verdict.is_none());
         for who in rest.map(Seat::who).collect::<Vec<_>>() {
             self.settle(now, who, Verdict::Unreachable(evidence.to_owned()), out);
         }

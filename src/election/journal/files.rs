@@ -45,7 +45,7 @@ pub struct Journals {
 pub fn open_for(
     dir: &RuntimeDir,
     (id, incarnation): (WorkerId, Incarnation),
-    slots: u32,
+    (slots, pool): (u32, &str),
 ) -> Result<Arc<Words>, JournalError> {
     let pid = std::process::id();
     let this = Stat::of(pid);
@@ -55,9 +55,10 @@ pub fn open_for(
         start_ticks: this.map_or(0, |stat| stat.start_ticks),
         boot: boot(dir)?,
         session: this.map_or(0, |stat| stat.session),
+        pool: pool.to_owned(),
     };
     let name = name(id, incarnation);
-    Ok(writer::create(dir, &name, slots, author)?)
+    Ok(writer::create(dir, &name, slots, &author)?)
 }
 
 /// The word in which each master of this host stores its term before it reads journals (rule O3).

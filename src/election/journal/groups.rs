@@ -24,7 +24,7 @@ const END_WAIT: Duration = Duration::from_millis(500);
 /// the session tells a group from a later one of its number.
 pub fn kill_groups(journal: &WorkerJournal) -> usize {
     let running = journal.slots.iter().filter_map(|slot| slot.running.as_ref());
-    let groups = running.filter_map(|hit| hit.group);
+    let groups = running.filter_map(|hit| hit.group).chain(journal.broadcast_group);
     let groups = groups.map(|(number, leader_started)| Group {
         number,
         leader_started,
@@ -125,6 +125,9 @@ mod tests {
             alive: false,
             left: false,
             session: session(),
+            pool: "default".to_owned(),
+            broadcasts: Vec::new(),
+            broadcast_group: None,
             slots: vec![SlotJournal {
                 slot: 1,
                 running: Some(running),

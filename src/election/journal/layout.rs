@@ -8,6 +8,10 @@
 //!       8  when a master found it dead, in microseconds since the machine started; 0: none has
 //!       9  the longest ttl of its Hits, in milliseconds
 //!      10  session of the worker, and so of its handlers' groups
+//!      11  its pool: the name, zeros behind it (eight words)
+//!      19  process group of the handler of a broadcast; 0: none      20  when that group's leader started
+//!      21  broadcasts begun so far
+//!      22  the last of them, a ring, three words each: id, id, 1: it is over
 //! then, for each slot, its record:
 //!       0  changes, twice each      6  last seq answered
 //!       1  1: serves a Hit          7  process group of the handler; 0: none
@@ -23,10 +27,14 @@
 //! stored, last; an ended Hit counts once word 9 is, and only then is the record taken back. One place of each ring stays
 //! free: the next ended Hit is written there, over one that does not count any more.
 
-/// "ZHITJRN" and the version of this layout.
-pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e02;
+use crate::protocol::limits::{BROADCASTS_JOURNALLED, NAME_BYTES_MAX};
 
-pub(super) const HEADER_WORDS: usize = 11;
+/// "ZHITJRN" and the version of this layout.
+pub(super) const MAGIC: u64 = 0x5a48_4954_4a52_4e03;
+
+pub(super) const HEADER_WORDS: usize = header::BROADCAST_RING + BROADCASTS_JOURNALLED * broadcast::WORDS;
+/// A name of at most `NAME_BYTES_MAX` bytes.
+pub(super) const POOL_WORDS: usize = NAME_BYTES_MAX.div_ceil(8);
 pub(super) const RECORD_WORDS: usize = 13;
 pub(super) const ENDED_WORDS: usize = 8;
 
@@ -42,6 +50,22 @@ pub(super) mod header {
     pub(in super::super) const FOUND_DEAD: usize = 8;
     pub(in super::super) const TTL_MAX_MS: usize = 9;
     pub(in super::super) const SESSION: usize = 10;
+    pub(in super::super) const POOL: usize = 11;
+    pub(in super::super) const BROADCAST_GROUP: usize = POOL + super::POOL_WORDS;
+    pub(in super::super) const BROADCAST_GROUP_START: usize = BROADCAST_GROUP + 1;
+    pub(in super::super) const BROADCASTS: usize = BROADCAST_GROUP + 2;
+    pub(in super::super) const BROADCAST_RING: usize = BROADCAST_GROUP + 3;
+}
+
+pub(super) mod broadcast {
+    pub(in super::super) const ID: usize = 0;
+    pub(in super::super) const OVER: usize = 2;
+    pub(in super::super) const WORDS: usize = 3;
+}
+
+/// Where the broadcast of this number (0 is the first ever) stands.
+pub(super) const fn broadcast_at(number: u64) -> usize {
+    header::BROADCAST_RING + (number % BROADCASTS_JOURNALLED as u64) as usize * broadcast::WORDS
 }
 
 pub(super) mod record {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::broadcasts;
 use super::layout::{self, header, record};
 use super::{EndedHit, RunningHit, SlotJournal, WorkerJournal};
-use crate::protocol::ids::{Attach, HitKey, Incarnation, Term, WorkerId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Term, WorkerId, is_name};
 use crate::protocol::message::ClosedReason;
 use crate::protocol::time::Moment;
 
@@ -51,6 +52,9 @@ pub fn read_words(words: &impl Load, worker: WorkerId, alive: bool) -> Option<(W
         alive,
         left: header.left,
         session: header.session,
+        pool: header.pool.clone(),
+        broadcasts: broadcasts::read(words),
+        broadcast_group: broadcasts::read_group(words),
         slots: slots(words, &header),
     };
     Some((journal, header.boot))
@@ -64,7 +68,7 @@ pub(super) fn found_dead(words: &impl Load) -> (Option<Moment>, Duration) {
 }
 
 /// What stands in a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Header {
     slots: u32,
     ring: usize,
@@ -74,6 +78,7 @@ struct Header {
     boot: u64,
     left: bool,
     session: u32,
+    pool: String,
 }
 
 /// Reads the header; `None` if this is no journal of this version, or not as long as it says.
@@ -99,7 +104,15 @@ fn header(words: &impl Load) -> Option<Header> {
         boot: words.load(header::BOOT),
         left: words.load(header::LEFT) != 0,
         session: u32::try_from(words.load(header::SESSION)).ok()?,
+        pool: pool(words)?,
     })
+}
+
+/// `None`: that is no name.
+fn pool(words: &impl Load) -> Option<String> {
+    let all = (0..layout::POOL_WORDS).flat_map(|word| words.load(header::POOL + word).to_le_bytes());
+    let name = String::from_utf8(all.take_while(|byte| *byte != 0).collect()).ok()?;
+    is_name(&name).then_some(name)
 }
 
 /// Slots, how many of them serve a Hit, and how many Hits have ended on them; `None` if that is no journal.

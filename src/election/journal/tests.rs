@@ -3,15 +3,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
+use crate::protocol::limits::BROADCASTS_JOURNALLED;
 use crate::protocol::{Attach, Term};
 
-const AUTHOR: Author = Author {
-    incarnation: Incarnation(7),
-    pid: 815,
-    start_ticks: 4711,
-    boot: 1,
-    session: 1,
-};
+fn author() -> Author {
+    Author {
+        incarnation: Incarnation(7),
+        pid: 815,
+        start_ticks: 4711,
+        boot: 1,
+        session: 1,
+        pool: "render-farm.7".to_owned(),
+    }
+}
 
 const SLOTS: u32 = 2;
 
@@ -30,7 +34,7 @@ impl Mortal {
             left: Cell::new(usize::MAX),
             ..Self::default()
         };
-        begin(&pages, SLOTS, AUTHOR);
+        begin(&pages, SLOTS, &author());
         pages.left.set(stores);
         pages.stored.set(0);
         Rc::new(pages)
@@ -81,7 +85,7 @@ fn at(seconds: u64) -> Moment {
 
 fn slot(pages: &Mortal, number: u32) -> SlotJournal {
     let (journal, boot) = read_words(pages, WorkerId(1), false).expect("a journal");
-    assert_eq!((boot, journal.incarnation, journal.pid), (1, AUTHOR.incarnation, 815));
+    assert_eq!((boot, journal.incarnation, journal.pid), (1, author().incarnation, 815));
     journal.slots[number as usize - 1].clone()
 }
 
@@ -263,7 +267,7 @@ fn the_journal_of_one_that_is_about_to_enter_is_left_alone() {
     let place = crate::runtime::Place::new(Some(base.path()), "c", "h").unwrap();
     let dir = crate::runtime::RuntimeDir::open(&place).unwrap();
     let make = |id, incarnation| {
-        let words = open_for(&dir, (id, incarnation), 1);
+        let words = open_for(&dir, (id, incarnation), (1, "default"));
         // Its journal is there, and its file does not say yet who it is.
         for now in [1000, 2000, 3000] {
             prune(&dir, at(now)).unwrap();
@@ -295,7 +299,7 @@ fn journals_outlive_their_workers_and_say_who_lives() {
     let silent = crate::runtime::Member::enter(&dir, true).unwrap();
     assert!(!read_all(&dir).unwrap().complete, "rule O7");
     drop(silent);
-    let make = |id, incarnation| open_for(&dir, (id, incarnation), 1);
+    let make = |id, incarnation| open_for(&dir, (id, incarnation), (1, "default"));
     let (member, words) = crate::runtime::Member::enter_with(&dir, true, make).unwrap();
     let (id, incarnation) = (member.id(), member.incarnation());
     SlotWriter::new(words, 1).write(at(1), leased(1));
@@ -309,5 +313,62 @@ fn journals_outlive_their_workers_and_say_who_lives() {
     for (now, kept) in [(1_000_000, true), (1_000_030, true), (1_000_031, false)] {
         prune(&dir, at(now)).unwrap();
         assert_eq!(read_of(&dir, id, incarnation).unwrap().is_some(), kept, "{now}");
+    }
+}
+
+/// Rule B2: whoever has died cannot say any more what it ran.
+#[test]
+fn broadcasts_are_remembered_with_their_pool_and_group() {
+    let pages = Mortal::new(usize::MAX);
+    let read = || read_words(&*pages, WorkerId(1), false).unwrap().0;
+    assert_eq!(read().pool, "render-farm.7");
+    assert_eq!((read().broadcasts, read().broadcast_group), (vec![], None));
+    let writer = BroadcastWriter::new(Rc::clone(&pages));
+    let id = |number: u8| BroadcastId([number; 16]);
+    let most = BROADCASTS_JOURNALLED as u8 - 1;
+    for number in 1..=100 {
+        writer.begun(id(number));
+        Store::store(&*pages, layout::header::BROADCAST_GROUP_START, 7);
+        Store::store(&*pages, layout::header::BROADCAST_GROUP, 4711);
+        assert_eq!(read().broadcast_group, Some((4711, 7)));
+        let ran = read().broadcasts;
+        assert_eq!(ran.len(), usize::from(number.min(most)));
+        assert_eq!(ran.first().unwrap().id, id((number + 1).saturating_sub(most).max(1)));
+        assert_eq!(
+            ran.last(),
+            Some(&RanBroadcast {
+                id: id(number),
+                over: false
+            })
+        );
+        assert!(ran[..ran.len() - 1].iter().all(|one| one.over));
+        writer.over();
+        assert_eq!(
+            read().broadcasts.last(),
+            Some(&RanBroadcast {
+                id: id(number),
+                over: true
+            })
+        );
+        assert_eq!(read().broadcast_group, None);
+    }
+}
+
+/// Whenever it dies, nothing is said to have run that was not begun, and what was said to have begun stays.
+#[test]
+fn a_worker_may_die_between_any_two_stores_of_a_broadcast() {
+    for stores in 0..20 {
+        let pages = Mortal::new(stores);
+        let writer = BroadcastWriter::new(Rc::clone(&pages));
+        for number in 1..=3 {
+            writer.begun(BroadcastId([number; 16]));
+            writer.over();
+        }
+        let ran = read_words(&*pages, WorkerId(1), false).unwrap().0.broadcasts;
+        let wanted = (1..=3).map(|number| BroadcastId([number; 16]));
+        assert!(
+            ran.iter().map(|one| one.id).eq(wanted.take(ran.len())),
+            "{stores}: {ran:?}"
+        );
     }
 }

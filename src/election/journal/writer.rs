@@ -29,7 +29,7 @@ impl Store for Words {
 }
 
 /// What a worker says of itself in its journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
     /// Tells it from others of its number.
     pub incarnation: Incarnation,
@@ -41,6 +41,8 @@ pub struct Author {
     pub boot: u64,
     /// Its session.
     pub session: u32,
+    /// Its pool; a name.
+    pub pool: String,
 }
 
 /// How many ended Hits a slot keeps, in a worker of so many.
@@ -56,7 +58,7 @@ pub(super) fn create(
     dir: impl std::os::fd::AsFd,
     name: &str,
     slots: u32,
-    author: Author,
+    author: &Author,
 ) -> Result<Arc<Words>, MappedError> {
     let words = Words::create(dir, name, words_for(slots), |words| begin(words, slots, author))?;
     Ok(Arc::new(words))
@@ -68,7 +70,7 @@ pub fn words_for(slots: u32) -> usize {
 }
 
 /// Writes the header over zeros. The magic, which makes it a journal, comes last.
-pub fn begin(words: &impl Store, slots: u32, author: Author) {
+pub fn begin(words: &impl Store, slots: u32, author: &Author) {
     let ring = ring(slots);
     words.store(header::SLOTS, slots.into());
     words.store(header::RING, ring as u64);
@@ -77,6 +79,11 @@ pub fn begin(words: &impl Store, slots: u32, author: Author) {
     words.store(header::START, author.start_ticks);
     words.store(header::BOOT, author.boot);
     words.store(header::SESSION, author.session.into());
+    for (word, bytes) in author.pool.as_bytes().chunks(8).take(layout::POOL_WORDS).enumerate() {
+        let mut all = [0; 8];
+        all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        words.store(header::POOL + word, u64::from_le_bytes(all));
+    }
     words.store(header::MAGIC, layout::MAGIC);
 }
 

@@ -10,7 +10,7 @@ use crate::protocol::limits::{
 };
 use crate::protocol::mesh::PoolNews;
 use crate::protocol::message::{Progress, WorkState};
-use crate::protocol::pool::{Enrolled, Fate, Note};
+use crate::protocol::pool::{Enrolled, Fate, Note, Ran};
 use crate::protocol::status::Status;
 
 /// Bytes that ride in the header frame if they are few, and as the second frame if not. Last in its message.
@@ -109,13 +109,21 @@ macro_rules! words {
         }
     )+};
 }
-words!(WorkState, Fate);
+words!(WorkState, Fate, Ran);
 
 impl WireEnum for Fate {
     fn from_wire(byte: u8) -> Option<Self> {
         [Self::Died, Self::Left, Self::Unknown]
             .into_iter()
             .find(|fate| *fate as u8 == byte)
+    }
+}
+
+impl WireEnum for Ran {
+    fn from_wire(byte: u8) -> Option<Self> {
+        [Self::Unknown, Self::NotBegun, Self::Begun, Self::Over]
+            .into_iter()
+            .find(|ran| *ran as u8 == byte)
     }
 }
 
