@@ -80,6 +80,22 @@ fn a_host_that_cannot_be_asked_who_is_there_is_unreachable() {
     );
 }
 
+/// Rule B3: what is known when the roster is pinned counts, however many failures end it. Found by a seed of tests/rollcall.
+#[test]
+fn a_host_that_is_known_not_to_be_reached_is_not_skipped() {
+    let mut bench = Bench::new(Config {
+        hosts: ["alpha", "beta", "gamma"].map(str::to_owned).into(),
+        stop_after: Some(1),
+        ..config()
+    });
+    bench.gather.on_unreached(at(1), 0, "silent".to_owned(), &mut bench.out);
+    bench.gather.on_unreached(at(1), 2, "silent".to_owned(), &mut bench.out);
+    bench.hear_of(1, 1, roster_of("beta", 2));
+    let books = bench.gather.books();
+    assert_eq!((books.unreachable, books.skipped, books.outstanding), (2, 2, 0));
+    assert_eq!(bench.asked(), [0; 0]);
+}
+
 /// Rule B3: the issuer itself waits until patience is over, and no longer.
 #[test]
 fn a_host_that_says_nothing_is_waited_for_until_patience() {

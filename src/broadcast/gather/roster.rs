@@ -77,8 +77,9 @@ impl Gather {
         self.books.outstanding = self.seats.len();
         self.check_at = now + CHECK_EVERY;
         self.roll_at = now + self.config.interval;
+        // All of them first: what is known already is neither asked nor skipped.
         for (host, evidence) in unreached {
-            self.lose(now, host, &evidence, out);
+            self.settle_lost(now, host, &evidence, out);
         }
         self.ask_next(now, out);
         self.close_if_settled();
@@ -115,8 +116,13 @@ impl Gather {
         }
     }
 
-    /// Who is outstanding on a host that is not reached.
-    pub(super) fn lose(&mut self, now: Moment, host: usize, evidence: &str, out: &mut Vec<Action>) {
+    /// Who is outstanding on a host that is not reached is so; others may be asked instead.
+    fn lose(&mut self, now: Moment, host: usize, evidence: &str, out: &mut Vec<Action>) {
+        self.settle_lost(now, host, evidence, out);
+        self.ask_next(now, out);
+    }
+
+    fn settle_lost(&mut self, now: Moment, host: usize, evidence: &str, out: &mut Vec<Action>) {
         let Some(desk) = self.desks.get(host).filter(|desk| desk.outstanding > 0) else {
             return;
         };
@@ -125,6 +131,5 @@ impl Gather {
         for who in rest.map(Seat::who).collect::<Vec<_>>() {
             self.settle(now, who, Verdict::Unreachable(evidence.to_owned()), out);
         }
-        self.ask_next(now, out);
     }
 }
