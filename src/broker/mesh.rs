@@ -241,14 +241,15 @@ impl Machine {
             }
             return;
         }
-        // Rule B3: it is tried until patience is over.
+        // Rule B3: it is tried until patience is over, and by rule A3 after a standstill of this one's own, too.
         let silent_max = self.liveness().max(self.config.patience);
+        let may_judge = !self.has_stood_still(now);
         let note = match self.mesh.links.get(&host) {
             None => format!(
                 "{}, which was asked for it, knows no host {host} with an address",
                 self.config.host
             ),
-            Some(link) if link.is_up || now.since(link.heard_at) < silent_max => {
+            Some(link) if link.is_up || !may_judge || now.since(link.heard_at) < silent_max => {
                 let relay = Relay {
                     path: from.to_path(),
                     host: host.clone(),

@@ -225,6 +225,20 @@ fn who_is_silent_is_asked_and_then_given_up_and_comes_back() {
     assert_eq!(bench.ask_there(0, "beta", &PING).len(), 1);
 }
 
+/// Rule A3: what it is asked right after its own standstill it passes on. Found by a seed of tests/rollcall.
+#[test]
+fn who_stood_still_himself_says_of_nobody_that_he_is_not_reached() {
+    let mut bench = Bench::new();
+    bench.pass(INTERVAL);
+    bench.cut.extend([(0, 1), (1, 0)]);
+    bench.pass(INTERVAL * 4);
+    bench.cut.clear();
+    // It is stopped meanwhile, and looks into its sockets before it looks at the time.
+    bench.now += PATIENCE;
+    let told = bench.ask_there(0, "beta", &PING);
+    assert!(matches!(&told[..], [Ok(Message::Pong(_))]), "{told:?}");
+}
+
 #[test]
 fn another_broker_is_recognised_and_a_stale_one_is_not_heard() {
     let mut bench = Bench::new();
