@@ -87,6 +87,8 @@ pub struct Gather {
     roll_at: Moment,
     check_at: Moment,
     tick_at: Moment,
+    /// When it last found that it had itself stood still.
+    woke_at: Moment,
     desks: Vec<Desk>,
     /// Some broker has said something.
     heard: bool,
@@ -124,6 +126,7 @@ impl Gather {
             roll_at: now,
             check_at: now,
             tick_at: now,
+            woke_at: Moment::ZERO,
             heard: false,
             seats: Vec::new(),
             index: BTreeMap::new(),
@@ -244,6 +247,9 @@ impl Gather {
     /// What the broker sees of a member that has not answered.
     fn on_condition(&mut self, now: Moment, who: (usize, Member), (silent, still): (u32, u32), out: &mut Vec<Action>) {
         let limits = self.limits;
+        if self.hears_old_words(now) {
+            return;
+        }
         let Some(seat) = self.outstanding(who) else { return };
         let [silent, still] = [silent, still].map(|ms| Duration::from_millis(ms.into()));
         if let Some(verdict) = seat.judge(now, (silent, still), limits) {
@@ -279,6 +285,7 @@ impl Gather {
     /// Rule A3: who stood still himself judges nobody before he has heard them again.
     fn look(&mut self, now: Moment) {
         if now.since(self.tick_at) > self.config.interval + CHECK_EVERY && !broken(Rule::A3) {
+            self.woke_at = now;
             for desk in &mut self.desks {
                 desk.heard_at = now;
             }
@@ -287,6 +294,12 @@ impl Gather {
             }
         }
         self.tick_at = now;
+    }
+
+    /// Rule A3: whether what it hears may have been said while it stood still itself. How somebody was then is no
+    /// verdict; those who are asked about him say it again.
+    fn hears_old_words(&self, now: Moment) -> bool {
+        now.since(self.woke_at) < CHECK_EVERY
     }
 
     /// Thanks all who have answered since it did last: many at once, and none later than a worker waits for it.

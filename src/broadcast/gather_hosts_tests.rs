@@ -133,6 +133,31 @@ fn members_of_a_host_that_is_lost_on_the_way_are_unreachable() {
     assert_eq!(bench.gather.books(), books);
 }
 
+/// Rule A3: what was said while it stood still itself may not be so any more. Found by a seed of tests/rollcall.
+#[test]
+fn whoever_stood_still_judges_nobody_by_old_words() {
+    let mut bench = Bench::new(two_hosts());
+    bench.hear_of(0, 1, roster_of("alpha", 1));
+    bench.hear_of(1, 1, roster_of("beta", 1));
+    bench.tick(2);
+    // It is stopped for long, and finds this in its socket, of the time when beta was cut off and alpha's worker hung.
+    for _ in 0..2 {
+        bench
+            .gather
+            .on_unreached(at(60_000), 1, "silent".to_owned(), &mut bench.out);
+        bench.hear_of(0, 60_000, condition(1, 6000, 6000));
+    }
+    bench.tick(60_001);
+    assert_eq!(bench.gather.books().outstanding, 2);
+    // They are asked again, and what is said now counts.
+    bench.hear_of(0, 60_300, condition(1, 6000, 6000));
+    bench
+        .gather
+        .on_unreached(at(60_300), 1, "silent".to_owned(), &mut bench.out);
+    let books = bench.gather.books();
+    assert_eq!((books.hung, books.unreachable, books.outstanding), (1, 1, 0));
+}
+
 /// A window slides over the members of all hosts; a host that was never reached takes no place in it.
 #[test]
 fn a_batch_counts_members_of_all_hosts() {

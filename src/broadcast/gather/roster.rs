@@ -13,6 +13,9 @@ impl Gather {
     pub fn on_unreached(&mut self, now: Moment, host: usize, evidence: String, out: &mut Vec<Action>) {
         self.look(now);
         self.heard = true;
+        if self.hears_old_words(now) {
+            return;
+        }
         let Some(desk) = self.desks.get_mut(host) else { return };
         match self.phase {
             Phase::Closed => {}
