@@ -2,13 +2,14 @@
 //! to them. Part of the broker's pure machine.
 //!
 //! Each calls every other one and listens to those that call it. Who calls is greeted and asked; who listens tells its
-//! news, once an interval. One that is silent is asked (it is *evasive*) before it is given up (*expired*).
+//! news: what changes once an interval, and else at a pace that it has said, which is slower the more there are. One that
+//! is silent is asked (it is *evasive*) before it is given up (*expired*).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::protocol::ids::{Caller, Peer, ReturnPath, Side, Term};
-use crate::protocol::limits::{CALLERS_MAX, HINTS_MAX, POOLS_LISTED_MAX};
+use crate::protocol::limits::{CALLERS_MAX, HINTS_MAX, MESH_NEWS_PER_INTERVAL, POOLS_LISTED_MAX};
 use crate::protocol::mesh::{Greeting, News, PoolNews, Relay, Relayed, Within};
 use crate::protocol::message::{Disconnect, Hint, Message};
 use crate::protocol::pool::Note;
@@ -17,8 +18,8 @@ use crate::term::human::span;
 
 use super::machine::{Action, Machine};
 
-/// Intervals after which one that listens is greeted again: so long it counts as asked for news.
-const GREET_AGAIN_INTERVALS: u32 = 10;
+/// How often one tells its news before it is greeted again; twice as long it counts as asked for them.
+const GREET_AGAIN_NEWS: u32 = 10;
 
 /// Parts of an interval after which one is greeted again that has not answered yet.
 const GREETS_PER_INTERVAL: u32 = 4;
@@ -46,6 +47,8 @@ struct Link {
     /// When to greet it next.
     greet_at: Moment,
     is_up: bool,
+    /// Since when it has not answered what it was asked.
+    asked_at: Option<Moment>,
     /// Its other layout was told.
     differs: bool,
 }
@@ -69,6 +72,8 @@ pub(super) struct Mesh {
     numbers: HashMap<Caller, Peer>,
     last_number: u16,
     news_at: Option<Moment>,
+    /// What was told last, and when.
+    told: Option<(Moment, News)>,
 }
 
 impl Link {
@@ -79,8 +84,21 @@ impl Link {
             heard_at: now,
             greet_at: now,
             is_up: false,
+            asked_at: None,
             differs: false,
         }
+    }
+
+    /// How often it tells its news, as it says itself.
+    fn pace(&self, otherwise: Duration) -> Duration {
+        let told = self.known.as_ref().map(|known| known.interval_ms);
+        told.map_or(otherwise, |ms| Duration::from_millis(ms.into()))
+            .max(otherwise)
+    }
+
+    /// It was heard.
+    const fn heard(&mut self, now: Moment) {
+        (self.heard_at, self.asked_at) = (now, None);
     }
 
     fn term(&self) -> Term {
@@ -159,8 +177,14 @@ impl Mesh {
     /// Rule A3: who stood still himself has heard nobody meanwhile.
     pub(super) fn restart_clocks(&mut self, now: Moment) {
         for link in self.links.values_mut() {
-            link.heard_at = now;
+            link.heard(now);
         }
+    }
+
+    /// How often this one tells its news.
+    fn pace(&self, interval: Duration) -> Duration {
+        let others = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
+        interval * others.div_ceil(MESH_NEWS_PER_INTERVAL).max(1)
     }
 }
 
@@ -176,7 +200,9 @@ impl Machine {
         });
         self.mesh.links = others.collect();
         self.mesh.news_at = Some(now);
-        self.mesh.me = Some(me);
+        let pace = self.mesh.pace(self.config.interval);
+        let interval_ms = u32::try_from(pace.as_millis()).unwrap_or(u32::MAX);
+        self.mesh.me = Some(Greeting { interval_ms, ..me });
     }
 
     /// Takes a message from the socket for other hosts.
@@ -199,9 +225,12 @@ impl Machine {
         let Some(me) = self.mesh.me.clone() else {
             return out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected)));
         };
-        let until = now + self.config.interval * (GREET_AGAIN_INTERVALS * 2);
-        self.mesh.caller(now, from).news_until = Some(until);
+        let until = now + self.mesh.pace(self.config.interval) * (GREET_AGAIN_NEWS * 2);
+        let is_new = self.mesh.caller(now, from).news_until.replace(until).is_none();
         out.push(Action::Send(from, Message::Greeted(me)));
+        if is_new {
+            out.push(Action::Send(from, Message::News(self.news())));
+        }
         self.note_layout(greeting, out);
         if let Some(link) = self.mesh.links.get_mut(&greeting.host)
             && !link.is_up
@@ -244,7 +273,8 @@ impl Machine {
         // Rule B3: it is tried until patience is over, and by rule A3 after a standstill of this one's own, too.
         let silent_max = self.liveness().max(self.config.patience);
         let may_judge = !self.has_stood_still(now);
-        let note = match self.mesh.links.get(&host) {
+        let interval = self.config.interval;
+        let note = match self.mesh.links.get_mut(&host) {
             None => format!(
                 "{}, which was asked for it, knows no host {host} with an address",
                 self.config.host
@@ -255,6 +285,10 @@ impl Machine {
                     host: host.clone(),
                     within: relay.within,
                 };
+                if link.is_up && link.asked_at.is_none() && now.since(link.heard_at) > interval + interval / 2 {
+                    // Somebody needs to know now.
+                    link.greet_at = now;
+                }
                 return out.push(Action::Call(host, Message::Relay(relay)));
             }
             Some(link) => {
@@ -282,13 +316,14 @@ impl Machine {
                 out.extend(notice.or(returned).map(|notice| Action::Note(host.to_owned(), notice)));
                 link.known = Some(greeting.clone());
                 link.is_up = true;
-                link.heard_at = now;
-                link.greet_at = now + self.config.interval * GREET_AGAIN_INTERVALS;
+                link.heard(now);
+                link.greet_at = now + link.pace(self.config.interval) * GREET_AGAIN_NEWS;
                 self.note_layout(&greeting, out);
             }
             Message::News(news) if link.known.is_some() && news.term >= link.term() => {
                 if news.term == link.term() {
-                    (link.heard_at, link.news) = (now, Some(news));
+                    link.heard(now);
+                    link.news = Some(news);
                 } else {
                     // Another broker: let it say who it is.
                     link.greet_at = now;
@@ -298,7 +333,7 @@ impl Machine {
                 if relayed.term != Term(0) && relayed.term < link.term() {
                     return;
                 }
-                link.heard_at = now;
+                link.heard(now);
                 let path = ReturnPath::default();
                 let to = Peer::from_path(&relayed.path).filter(|peer| !matches!(peer.side(), Side::Behind(_)));
                 out.extend(to.map(|to| Action::Send(to, Message::Relayed(Relayed { path, ..relayed }))));
@@ -339,16 +374,21 @@ impl Machine {
     pub(super) fn mesh_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
         let Some(me) = self.mesh.me.clone() else { return };
         let (interval, silent_max) = (self.config.interval, self.liveness());
+        let liveness = self.config.liveness;
         for (host, link) in &mut self.mesh.links {
             let silent = now.since(link.heard_at);
-            if link.is_up && silent >= silent_max {
-                link.is_up = false;
-                link.news = None;
+            let pace = link.pace(interval);
+            let unanswered = link.asked_at.is_some_and(|at| now.since(at) >= silent_max);
+            if link.is_up && (unanswered || silent >= pace * liveness) {
+                (link.is_up, link.asked_at, link.news) = (false, None, None);
                 out.push(Action::Note(host.clone(), Notice::Expired(silent)));
             }
             // One that was to be heard by now is asked.
-            let is_evasive = link.is_up && silent > interval + interval / 2 && link.greet_at > now + interval;
+            let is_evasive = link.is_up && link.asked_at.is_none() && silent > pace + interval / 2;
             if now >= link.greet_at || is_evasive {
+                if link.is_up {
+                    link.asked_at.get_or_insert(now);
+                }
                 let is_new = !link.is_up && silent < silent_max;
                 let pause = if is_new {
                     interval / GREETS_PER_INTERVAL
@@ -359,20 +399,24 @@ impl Machine {
                 out.push(Action::Call(host.clone(), Message::Greet(me.clone())));
             }
         }
-        if self.mesh.news_at.is_some_and(|at| now < at) {
+        let news = self.news();
+        let is_due = self.mesh.news_at.is_none_or(|at| at <= now);
+        let is_new = self.mesh.told.as_ref().is_none_or(|(at, told)| {
+            let changed = (told.workers, &told.pools) != (news.workers, &news.pools);
+            changed && now.since(*at) >= interval
+        });
+        if !is_due && !is_new {
             return;
         }
-        self.mesh.news_at = Some(now + interval);
-        self.mesh
-            .forget_silent(now.before(interval * (GREET_AGAIN_INTERVALS * 2)));
+        let pace = self.mesh.pace(interval);
+        self.mesh.news_at = Some(now + pace);
+        self.mesh.told = Some((now, news.clone()));
+        self.mesh.forget_silent(now.before(pace * (GREET_AGAIN_NEWS * 2)));
         let readers = self.mesh.callers.iter();
         let readers = readers.filter(|(_, called)| called.news_until.is_some_and(|until| until > now));
         let readers: Vec<Peer> = readers.map(|(peer, _)| *peer).collect();
-        if !readers.is_empty() {
-            let news = self.news();
-            let tell = |peer| Action::Send(peer, Message::News(news.clone()));
-            out.extend(readers.into_iter().map(tell));
-        }
+        let tell = |peer| Action::Send(peer, Message::News(news.clone()));
+        out.extend(readers.into_iter().map(tell));
     }
 
     fn news(&self) -> News {

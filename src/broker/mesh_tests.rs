@@ -397,7 +397,86 @@ fn callers_are_bounded_and_silent_ones_forgotten() {
         mesh.caller(now, one.public());
     }
     assert_eq!((mesh.callers.len(), mesh.numbers.len()), (CALLERS_MAX, CALLERS_MAX));
-    bench.pass(INTERVAL * (GREET_AGAIN_INTERVALS * 2 + 1));
+    bench.pass(INTERVAL * (GREET_AGAIN_NEWS * 2 + 1));
     let mesh = &bench.machines[0].mesh;
     assert_eq!((mesh.callers.len(), mesh.numbers.len()), (2, 2));
+}
+
+/// News under way from the first host's broker in so long, with so many others.
+fn news_of(others: u32, span: Duration, mut each: impl FnMut(&mut Machine, Moment)) -> usize {
+    let mut now = Moment::from_micros(1_000_000_000);
+    let mut machine = Machine::new(now, config("alpha", 10));
+    let me = Greeting {
+        host: "alpha".to_owned(),
+        term: Term(10),
+        incarnation: Incarnation(1),
+        layout: [7; 16],
+        interval_ms: 1000,
+        liveness: 3,
+    };
+    let hosts = (0..others).map(|number| format!("h{number}"));
+    machine.set_mesh(now, me.clone(), hosts.clone());
+    for (number, host) in (0u32..).zip(hosts) {
+        let greeting = Greeting { host, ..me.clone() };
+        let from = peer(&format!("p{number}")).public();
+        let mut out = Vec::new();
+        machine.on_public(now, from, Message::Greet(greeting), &mut out);
+        let [
+            Action::Send(_, Message::Greeted(told)),
+            Action::Send(_, Message::News(_)),
+        ] = &out[..]
+        else {
+            panic!("{out:?}");
+        };
+        assert_eq!(
+            told.interval_ms,
+            1000 * others.div_ceil(5).max(1),
+            "it says how often it tells"
+        );
+    }
+    let mut count = 0;
+    let until = now + span;
+    while now < until {
+        now = now + INTERVAL / 4;
+        each(&mut machine, now);
+        let mut out = Vec::new();
+        machine.on_tick(now, &mut out);
+        let is_news = |action: &&Action| matches!(action, Action::Send(_, Message::News(_)));
+        count += out.iter().filter(is_news).count();
+    }
+    count
+}
+
+#[test]
+fn an_idle_broker_tells_no_more_in_a_large_cluster_than_in_a_small_one() {
+    for (others, intervals) in [(1, 1), (5, 1), (10, 2), (49, 10), (1000, 200)] {
+        let told = news_of(others, INTERVAL * intervals * 10, |_, _| {}) as u32;
+        let wanted = 10 * others;
+        assert!(
+            (wanted..=wanted + others).contains(&told),
+            "{others}: {told}, and not {wanted}"
+        );
+    }
+    // What changes is told within an interval, and no oftener.
+    let mut number = 0;
+    let told = news_of(49, INTERVAL * 20, |machine, now| {
+        number += 1;
+        let register = Register {
+            slot: SlotId {
+                worker: WorkerId(1),
+                number,
+            },
+            incarnation: Incarnation(1),
+            pid: 1,
+            slots: 100,
+            pool: "default".to_owned(),
+            hit: None,
+            draining: false,
+            journal: true,
+            votes: true,
+        };
+        let from = peer(&format!("slot{number}"));
+        machine.on_message(now, from, Message::Register(register), &mut Vec::new());
+    });
+    assert!((49 * 19..=49 * 21).contains(&told), "{told}");
 }

@@ -135,6 +135,10 @@ pub const BROADCASTS_KEPT_MAX: usize = 4096;
 /// How long an answer is kept that nobody has thanked for: two ttls (rule B2).
 pub const BROADCAST_KEPT: Duration = Duration::from_secs(30);
 
+/// News that a broker tells others in an interval in which nothing changes: in a large cluster each of them hears it less
+/// often.
+pub const MESH_NEWS_PER_INTERVAL: u32 = 5;
+
 /// Broadcasts that a worker's journal names; one place of them stays free.
 pub const BROADCASTS_JOURNALLED: usize = 64;
 
