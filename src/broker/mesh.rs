@@ -37,6 +37,12 @@ pub enum Notice {
     OtherLayout,
 }
 
+/// By how much all is slower that is done for each of so many others, whatever happens.
+pub(super) fn stretch(others: usize) -> u32 {
+    let others = u32::try_from(others).unwrap_or(u32::MAX);
+    others.div_ceil(MESH_NEWS_PER_INTERVAL).max(1)
+}
+
 /// What is known of another host.
 #[derive(Clone, Debug)]
 struct Link {
@@ -183,8 +189,7 @@ impl Mesh {
 
     /// How often this one tells its news.
     fn pace(&self, interval: Duration) -> Duration {
-        let others = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
-        interval * others.div_ceil(MESH_NEWS_PER_INTERVAL).max(1)
+        interval * stretch(self.links.len())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::mesh::stretch;
 use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Router, Sent};
 use crate::options::Hosts;
 use crate::protocol::frame::Frames;
@@ -15,6 +16,9 @@ use crate::protocol::time::Moment;
 
 /// How soon an address is tried again that could not be had: a predecessor's listener closes within milliseconds.
 const BIND_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// News of many others wait for so many pauses at the most: an interval.
+const LOOK_PAUSES_MAX: u32 = 4;
 
 /// That it cannot be had is said after so many tries, and once.
 const TRIES_IN_SILENCE: u32 = 5;
@@ -45,6 +49,8 @@ pub(super) struct Keys {
 pub(super) struct Wires {
     context: Context,
     quiet: Duration,
+    /// The same of those that call.
+    public_quiet: Duration,
     /// Where this host is to be reached.
     address: Option<SocketAddr>,
     public: Option<Router>,
@@ -63,11 +69,12 @@ pub(super) struct Wires {
 }
 
 impl Wires {
-    /// None yet. `quiet`: after so much silence a connection counts as broken.
+    /// None yet. `quiet`: after so much silence a connection counts as broken; the more there are, the longer.
     pub(super) fn new(context: &Context, quiet: Duration) -> Self {
         Self {
             context: context.clone(),
             quiet,
+            public_quiet: quiet,
             address: None,
             public: None,
             listens: false,
@@ -87,11 +94,13 @@ impl Wires {
         let address = hosts.addresses.get(me).copied();
         if address != self.address {
             // The old one, if there is one, stops to listen; who was connected calls again.
+            self.public_quiet = self.quiet * stretch(hosts.addresses.len().saturating_sub(1));
             self.public = address.map(|_| Router::new(&self.context)).transpose()?;
             (self.address, self.listens, self.tries) = (address, false, 0);
             self.trouble = None;
             self.bind_at = Moment::ZERO;
         }
+        let quiet = self.quiet * stretch(hosts.addresses.len().saturating_sub(1));
         let stays = |host: &String, place: &SocketAddr| host != me && hosts.addresses.get(host) == Some(place);
         self.dealers.retain(|host, wire| stays(host, &wire.address));
         for (host, place) in &hosts.addresses {
@@ -99,7 +108,7 @@ impl Wires {
                 continue;
             }
             let mut dealer = Dealer::new(&self.context)?;
-            dealer.connect_to(*place, self.quiet)?;
+            dealer.connect_to(*place, quiet)?;
             let wire = Wire {
                 address: *place,
                 dealer,
@@ -118,7 +127,7 @@ impl Wires {
         if self.listens || now < self.bind_at {
             return;
         }
-        match router.bind_to(address, self.quiet) {
+        match router.bind_to(address, self.public_quiet) {
             Ok(()) => {
                 info!("other hosts reach this one at {address}");
                 self.listens = true;
@@ -198,12 +207,13 @@ impl Wires {
         Keys { public, dealers }
     }
 
-    /// The wait is over. `pause`: how long news may wait.
+    /// The wait is over. `pause`: how long news of a few others may wait.
     pub(super) fn waited(&mut self, now: Moment, ready: &Ready, keys: &Keys, pause: Duration) {
         self.public_ready = keys.public.is_some_and(|key| ready.readable(key));
         let all = now >= self.look_at;
         if all {
-            self.look_at = now + pause;
+            // Each look costs a system call for each of them.
+            self.look_at = now + pause * stretch(self.dealers.len()).min(LOOK_PAUSES_MAX);
         }
         let readable = self.dealers.keys().zip(&keys.dealers);
         let readable = readable.filter(|(_, key)| key.map_or(all, |key| ready.readable(key)));

@@ -137,7 +137,7 @@ pub const BROADCAST_KEPT: Duration = Duration::from_secs(30);
 
 /// News that a broker tells others in an interval in which nothing changes: in a large cluster each of them hears it less
 /// often.
-pub const MESH_NEWS_PER_INTERVAL: u32 = 5;
+pub const MESH_NEWS_PER_INTERVAL: u32 = 3;
 
 /// Broadcasts that a worker's journal names; one place of them stays free.
 pub const BROADCASTS_JOURNALLED: usize = 64;
