@@ -94,6 +94,15 @@ pub const FRAME_MAX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Most co-processes that a slot keeps started ahead.
 pub const WARM_MAX: u32 = 64;
 
+/// How long a Hit is served before its client connects to the slot itself: many are over by then.
+pub const DIRECT_AFTER: Duration = Duration::from_millis(1);
+
+/// Bytes of replies after which a client connects to the slot though it has no more to ask: more are to be expected.
+pub const DIRECT_AFTER_BYTES: u64 = CHUNK_BYTES_MAX as u64;
+
+/// Most silences, one after the other, that lengthen a client's pause before it asks the direct route again.
+pub const DIRECT_FAILURES_MAX: u32 = 20;
+
 /// Most direct endpoints named by OPENED, and most bytes of each.
 pub const ENDPOINTS_MAX: usize = 8;
 /// Most bytes of one endpoint.
