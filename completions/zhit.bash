@@ -201,7 +201,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__client)
-            opts="-h -V --host --cluster --layout --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --hold --open --hit --close --format --progress --interval --liveness --patience --help --version"
+            opts="-h -V --host --cluster --layout --lines --local --builtin --handler --framing --pool --wait --timeout --ttl --route --hold --open --hit --close --format --progress --interval --liveness --patience --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -245,6 +245,10 @@ _zhit() {
                     ;;
                 --ttl)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
+                    COMPREPLY=($(compgen -W "auto direct broker" -- "${cur}"))
                     return 0
                     ;;
                 --hit)

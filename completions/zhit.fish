@@ -87,6 +87,9 @@ complete -c zhit -n "__fish_zhit_using_subcommand client" -l pool -d 'Pool to as
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l wait -d 'Wait this long for a broker and a slot [default: the layout\'s, or 5s]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l timeout -d 'End each request that takes longer [default: the layout\'s, or none]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l ttl -d 'If this client vanishes, free the slot after this long [default: 15s; 10m with --open; 3s with --hold]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand client" -l route -d 'Which way requests and replies go' -r -f -a "auto\t'through the broker, and straight to the slot as soon as that answers'
+direct\t'straight to the slot; an error if it does not answer within --wait'
+broker\t'through the broker'"
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l hit -d 'Use this Hit, as $ZHIT_HIT says too, and leave it to the next command' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l close -d 'End this Hit' -r
 complete -c zhit -n "__fish_zhit_using_subcommand client" -l format -d 'Print replies as they are, or one JSON object each, with its status, body, time and slot' -r -f -a "text\t''

@@ -23,6 +23,7 @@ use crate::options::{
     ReportFormat, SLOTS_MAX, Target, WorkerOptions,
 };
 use crate::protocol::limits;
+use crate::protocol::route::Routing;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,6 +247,9 @@ struct ClientArgs {
     /// If this client vanishes, free the slot after this long [default: 15s; 10m with --open; 3s with --hold]
     #[arg(long, value_name = "D", value_parser = ttl)]
     ttl: Option<Span>,
+    /// Which way requests and replies go
+    #[arg(long, value_name = "ROUTE", default_value = "auto", value_parser = routing())]
+    route: Routing,
     #[command(flatten)]
     tenure: TenureArgs,
     /// Print replies as they are, or one JSON object each, with its status, body, time and slot
@@ -366,6 +370,10 @@ fn report_format() -> impl TypedValueParser<Value = ReportFormat> {
 
 fn framing() -> impl TypedValueParser<Value = Framing> {
     choice(&Framing::ALL, |one| (one.name(), one.help()))
+}
+
+fn routing() -> impl TypedValueParser<Value = Routing> {
+    choice(&Routing::ALL, |one| (one.name(), one.help()))
 }
 
 fn progress() -> impl TypedValueParser<Value = Progress> {

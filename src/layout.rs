@@ -27,9 +27,9 @@ use crate::options::{Handler, Timing};
 /// Most bytes of a layout's file.
 pub const LAYOUT_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Most hosts of a cluster, and most pools.
-pub const HOSTS_MAX: usize = 10_000;
-/// See [`HOSTS_MAX`].
+/// Most hosts of a cluster: a broker has a socket for each other one, and libzmq's context room for 4,096.
+pub const HOSTS_MAX: usize = 4000;
+/// Most pools of a cluster.
 pub const POOLS_MAX: usize = 1000;
 
 /// One document of a layout's file.

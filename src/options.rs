@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::builtin::Builtin;
 use crate::protocol::ids::{BadHitKey, is_name};
 use crate::protocol::mesh::LayoutDigest;
+use crate::protocol::route::Routing;
 use crate::protocol::{HitKey, Term, WorkerId, limits};
 
 pub mod target;
@@ -350,6 +351,8 @@ pub struct ClientOptions {
     pub timeout: Option<Duration>,
     /// How long the Hit outlives a silent client; at most [`limits::TTL_MAX`].
     pub ttl: Duration,
+    /// Which way its requests go.
+    pub routing: Routing,
     /// How replies are printed.
     pub format: Format,
     /// Whether a progress bar is drawn.

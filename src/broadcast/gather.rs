@@ -100,6 +100,8 @@ pub struct Gather {
     books: Books,
     /// The first that was not asked yet.
     next: usize,
+    /// Where the next check begins.
+    check_from: usize,
     /// So many from there on are settled already.
     ahead: usize,
     stopped: bool,
@@ -133,6 +135,7 @@ impl Gather {
             answered: BTreeMap::new(),
             books: Books::default(),
             next: 0,
+            check_from: 0,
             ahead: 0,
             stopped: false,
             timed_out: false,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::protocol::ids::ReturnPath;
+use crate::protocol::limits::CHECKED_AT_ONCE_MAX;
 use crate::protocol::message::WorkState;
 use crate::protocol::pool::{Answer, Blob, Condition, Enrolled, Gone, Note, Ran, Receipt, Roster, Running};
 use crate::protocol::{Incarnation, Term, WorkerId};
@@ -414,4 +415,27 @@ fn a_new_broker_does_not_put_a_verdict_off() {
         assert_eq!(bench.verdict(1).is_some(), is_due, "{millis}");
     }
     assert!(matches!(bench.verdict(1), Some(Verdict::Hung(_))));
+}
+
+/// Of very many each is asked about in turn.
+#[test]
+fn checks_go_around() {
+    let many = CHECKED_AT_ONCE_MAX as u32 * 2 + 100;
+    let mut bench = Bench::pinned(config(), many);
+    bench.hear(1, answer(1, Status::Ok));
+    let mut seen: Vec<u32> = Vec::new();
+    for millis in [300, 600, 900, 1200] {
+        bench.out.clear();
+        // They are heard, so that nobody is asked again.
+        bench.tick(millis);
+        let checked = bench.out.iter().find_map(|action| match action {
+            Action::Send(0, Message::Check(check)) => Some(check.members.iter().map(|member| member.worker.0)),
+            _ => None,
+        });
+        let checked: Vec<u32> = checked.expect("a check").collect();
+        assert_eq!(checked.len(), CHECKED_AT_ONCE_MAX);
+        seen.extend(checked);
+    }
+    let wanted: Vec<u32> = (2..=many).chain(2..=many).take(seen.len()).collect();
+    assert_eq!(seen, wanted);
 }

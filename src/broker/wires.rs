@@ -11,7 +11,7 @@ use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received
 use crate::options::Hosts;
 use crate::protocol::frame::Frames;
 use crate::protocol::ids::Peer;
-use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
+use crate::protocol::limits::{HOST_MESSAGES_PER_TURN_MAX, MESSAGES_PER_TURN_MAX};
 use crate::protocol::time::Moment;
 
 /// How soon an address is tried again that could not be had: a predecessor's listener closes within milliseconds.
@@ -65,7 +65,7 @@ pub(super) struct Wires {
     /// Those with something to read, as the last wait found them.
     public_ready: bool,
     ready: Vec<String>,
-    turns: usize,
+    heard_last: String,
 }
 
 impl Wires {
@@ -85,7 +85,7 @@ impl Wires {
             look_at: Moment::ZERO,
             public_ready: false,
             ready: Vec::new(),
-            turns: 0,
+            heard_last: String::new(),
         }
     }
 
@@ -177,21 +177,24 @@ impl Wires {
             }
         }
         let mut ready = std::mem::take(&mut self.ready);
-        // Whom a turn does not reach comes first in another one.
-        self.turns = self.turns.wrapping_add(1);
-        let first = self.turns % ready.len().max(1);
+        // It begins behind the one that it has heard last: under load nobody is heard less than others.
+        let first = ready.partition_point(|host| *host <= self.heard_last);
         ready.rotate_left(first);
         for host in ready {
+            if all.len() >= MESSAGES_PER_TURN_MAX * 2 {
+                break;
+            }
             let Some(wire) = self.dealers.get_mut(&host) else {
                 continue;
             };
-            while all.len() < MESSAGES_PER_TURN_MAX * 2 {
+            for _ in 0..HOST_MESSAGES_PER_TURN_MAX {
                 match wire.dealer.recv()? {
                     Some(Received::Frames(frames)) => all.push((From::Called(host.clone()), frames)),
                     Some(_) => {}
                     None => break,
                 }
             }
+            self.heard_last = host;
         }
         Ok(all)
     }

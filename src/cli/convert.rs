@@ -284,6 +284,7 @@ fn client(
         wait: args.wait.map(|wait| wait.0).or(otherwise.wait).unwrap_or(limits::WAIT),
         timeout: args.timeout.map(|span| span.0).or(otherwise.timeout),
         ttl,
+        routing: args.route,
         format: args.format,
         progress: args.progress,
     })

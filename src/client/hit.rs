@@ -12,15 +12,22 @@ use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, SlotId, Term};
 use crate::protocol::limits::{FIRST_CREDIT_BYTES, TTL, WINDOW_BYTES};
 use crate::protocol::message::{Channel, Close, CloseReason, Closed, Holder, Left, Message, WorkState, Working};
 use crate::protocol::mutation::{Rule, broken};
+use crate::protocol::route::{Route, Routing};
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender};
 use crate::protocol::time::{Moment, earliest};
 
 mod asking;
+mod direct;
 mod heard;
 mod outcome;
 
-pub use outcome::{Ledger, Lost, NoSlot, Outcome};
+use direct::Direct;
+
+pub use outcome::{Ledger, Lost, NoDirect, NoSlot, Outcome};
+
+/// What is to be sent, and which way.
+pub type Outbox = Vec<(Route, Message)>;
 
 /// How soon an OPEN is tried again while there is no broker at the other end of the socket.
 const REOPEN_WITHOUT_ROUTE: Duration = Duration::from_millis(20);
@@ -48,6 +55,8 @@ pub struct Config {
     pub leave: Leave,
     /// Who holds the Hit that is opened, whichever clients come and go.
     pub holder: Option<Holder>,
+    /// Which way its requests go.
+    pub routing: Routing,
 }
 
 /// What becomes of a Hit whose client has no more to ask.
@@ -127,6 +136,7 @@ pub struct Hit {
     /// When the oldest unanswered request became so.
     oldest_at: Moment,
     closed: Option<Closed>,
+    direct: Direct,
     outcome: Option<Outcome>,
 }
 
@@ -163,6 +173,7 @@ impl Hit {
             answered: 0,
             oldest_at: now,
             closed: None,
+            direct: Direct::new(config.routing),
             outcome: None,
             config,
         }
@@ -333,13 +344,22 @@ impl Hit {
         }
         if now.since(self.looked_at) > self.config.interval * 2 && !broken(Rule::A3) {
             self.slot_heard(now);
+            self.direct.restart_clocks(now);
         }
         self.looked_at = now;
     }
 
-    /// `message` could not be sent: there is no broker at the other end of the socket.
-    pub fn on_no_route(&mut self, now: Moment, message: &Message) {
+    /// `message` could not be sent by this route: there is nobody at the other end of its socket.
+    pub fn on_no_route(&mut self, now: Moment, route: Route, message: &Message, out: &mut Outbox) {
         self.look(now);
+        if route == Route::Direct {
+            self.on_direct_lost(now);
+            if let Message::Close(_) = message {
+                // Nothing comes after it that could say so again.
+                out.push((Route::Broker, message.clone()));
+            }
+            return;
+        }
         match self.phase {
             Phase::Ended => return,
             Phase::Open => self.phase = Phase::Resuming,
@@ -371,7 +391,7 @@ impl Hit {
     }
 
     /// Lets a held Hit go: it is over.
-    pub fn release(&mut self, out: &mut Vec<Message>) {
+    pub fn release(&mut self, out: &mut Outbox) {
         if self.is_held() {
             self.attach = Attach(0);
             let close = self.close(CloseReason::Done);
@@ -381,7 +401,7 @@ impl Hit {
     }
 
     /// Ends the Hit at once: a signal, or the reader of replies is gone.
-    pub fn abandon(&mut self, out: &mut Vec<Message>) {
+    pub fn abandon(&mut self, out: &mut Outbox) {
         if self.phase == Phase::Ended {
             return;
         }
@@ -393,10 +413,8 @@ impl Hit {
         // One that only asked to attach has leased nothing, and its attach number may be another's.
         if self.sent_at.is_some() && (self.client == 0 || self.slot.is_some()) {
             if self.slot.is_none() {
-                out.push(Message::Withdraw {
-                    hit: self.key,
-                    attempt: self.attempt,
-                });
+                let (hit, attempt) = (self.key, self.attempt);
+                out.push((Route::Broker, Message::Withdraw { hit, attempt }));
             }
             out.push(self.give_up());
         }
@@ -404,7 +422,7 @@ impl Hit {
     }
 
     /// CLOSE by who cannot wait for its answers: a Hit that others use goes on, and rule O8 is for what it has asked.
-    fn give_up(&mut self) -> Message {
+    fn give_up(&mut self) -> (Route, Message) {
         self.close(if self.client != 0 && self.config.leave == Leave::Detach {
             CloseReason::Detached
         } else {
@@ -412,14 +430,14 @@ impl Hit {
         })
     }
 
-    fn close(&mut self, reason: CloseReason) -> Message {
-        let ack = self.replies.ack();
-        Message::Close(Close {
+    fn close(&mut self, reason: CloseReason) -> (Route, Message) {
+        let close = Close {
             hit: self.key,
             attach: self.attach,
             reason,
-            ack,
-        })
+            ack: self.replies.ack(),
+        };
+        (self.direct.lane.wanted(), Message::Close(close))
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -428,7 +446,7 @@ impl Hit {
     }
 
     /// Time has passed. An early or repeated tick does nothing.
-    pub fn on_tick(&mut self, now: Moment, out: &mut Vec<Message>) {
+    pub fn on_tick(&mut self, now: Moment, out: &mut Outbox) {
         self.look(now);
         match self.phase {
             Phase::Opening | Phase::Waiting if now.since(self.started_at) >= self.config.wait => {
@@ -439,6 +457,9 @@ impl Hit {
                 self.ask_at = now;
             }
             Phase::Open if self.silence(now).is_some() => {
+                if self.is_direct() {
+                    self.fall_back(now);
+                }
                 self.phase = Phase::Resuming;
                 self.ask_at = now;
             }
@@ -493,9 +514,13 @@ impl Hit {
                 let silent = self.is_outstanding().then(|| self.slot_heard_at + self.liveness());
                 let alive = self.keep_alive_at.min(self.looked_at + self.config.interval);
                 let alive = earliest(Some(alive), self.replies.next_deadline());
-                earliest(earliest(alive, silent), self.deadline())
+                let direct = earliest(self.direct_deadline(), self.deadline());
+                earliest(earliest(alive, silent), direct)
             }
-            Phase::Resuming => earliest(Some(ask.min(self.heard_at + self.ttl)), self.deadline()),
+            Phase::Resuming => {
+                let direct = earliest(self.direct_deadline(), self.deadline());
+                earliest(Some(ask.min(self.heard_at + self.ttl)), direct)
+            }
             Phase::Held => Some(self.keep_alive_at.min(self.looked_at + self.config.interval)),
             Phase::Ended => None,
         }

@@ -5,17 +5,17 @@ use crate::protocol::message::{
 };
 use crate::protocol::tables::{Table, cell};
 
-const INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 const WAIT: Duration = Duration::from_secs(5);
-const TTL: Duration = Duration::from_secs(15);
+pub(super) const TTL: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_secs(60);
 const CLIENT: u64 = 77;
 
-fn key() -> HitKey {
+pub(super) fn key() -> HitKey {
     HitKey::from_bytes([7; 16])
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         pool: "default".to_owned(),
         wait: WAIT,
@@ -27,18 +27,19 @@ fn config() -> Config {
         one_shot: false,
         leave: Leave::Close,
         holder: None,
+        routing: Routing::Auto,
     }
 }
 
 /// A client at a moment.
-struct Bench {
-    hit: Hit,
-    now: Moment,
-    out: Vec<Message>,
+pub(super) struct Bench {
+    pub(super) hit: Hit,
+    pub(super) now: Moment,
+    pub(super) out: Outbox,
 }
 
 impl Bench {
-    fn new(hit: impl FnOnce(Moment) -> Hit) -> Self {
+    pub(super) fn new(hit: impl FnOnce(Moment) -> Hit) -> Self {
         let now = Moment::from_micros(1_000_000);
         let (hit, out) = (hit(now), Vec::new());
         let mut bench = Self { hit, now, out };
@@ -55,18 +56,18 @@ impl Bench {
         Self::new(|now| Hit::attach(now, key(), CLIENT, config()))
     }
 
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         if self.hit.room().is_some_and(|room| room >= 4) {
             self.hit.write(self.now, Bytes::from_static(b"ask!"), true);
         }
     }
 
-    fn hear(&mut self, message: Message) {
-        self.hit.on_message(self.now, message, &mut self.out);
+    pub(super) fn hear(&mut self, message: Message) {
+        self.hit.on_message(self.now, Route::Broker, message, &mut self.out);
     }
 
     /// Time passes, and the loop turns four times an interval.
-    fn pass(&mut self, span: Duration) {
+    pub(super) fn pass(&mut self, span: Duration) {
         let until = self.now + span;
         while self.now < until {
             self.now = until.min(self.now + INTERVAL / 4);
@@ -74,7 +75,13 @@ impl Bench {
         }
     }
 
-    fn opened(&self) -> Opened {
+    /// One turn, so much later.
+    pub(super) fn step(&mut self, span: Duration) {
+        self.now += span;
+        self.hit.on_tick(self.now, &mut self.out);
+    }
+
+    pub(super) fn opened(&self) -> Opened {
         Opened {
             hit: key(),
             attach: self.hit.attach,
@@ -99,7 +106,7 @@ impl Bench {
         }
     }
 
-    fn data(&self) -> Data {
+    pub(super) fn data(&self) -> Data {
         let (seq, offset) = self.hit.replies.next();
         Data {
             hit: key(),
@@ -120,7 +127,7 @@ impl Bench {
     }
 
     /// Acknowledges nothing new.
-    fn ack(&self) -> AckPoint {
+    pub(super) fn ack(&self) -> AckPoint {
         AckPoint {
             seq: if self.hit.client == 0 { 1 } else { 5 },
             offset: 0,
@@ -139,7 +146,7 @@ impl Bench {
 
     fn sent(&mut self) -> Vec<String> {
         let sent = std::mem::take(&mut self.out).into_iter();
-        sent.map(|message| format!("{:?}", message.head().command).to_uppercase())
+        sent.map(|(_, message)| format!("{:?}", message.head().command).to_uppercase())
             .collect()
     }
 
@@ -329,7 +336,8 @@ fn events() -> Vec<(&'static str, Event)> {
         ("it is told to stop", |b| b.hit.abandon(&mut b.out)),
         ("no route to a broker", |b| {
             let attempt = b.hit.attempt;
-            b.hit.on_no_route(b.now, &Message::Withdraw { hit: key(), attempt });
+            let withdraw = Message::Withdraw { hit: key(), attempt };
+            b.hit.on_no_route(b.now, Route::Broker, &withdraw, &mut b.out);
         }),
         ("a route again", |b| {
             b.hit.on_route(b.now);
@@ -517,7 +525,7 @@ fn who_uses_a_hit_of_others_leaves_it_when_it_gives_up() {
                 bench.hear(Message::Ack(ack(bench.hit.attach, bench.ack())));
             }
         }
-        let reasons = bench.out.iter().filter_map(|message| match message {
+        let reasons = bench.out.iter().filter_map(|(_, message)| match message {
             Message::Close(close) => Some(close.reason),
             _ => None,
         });
@@ -531,7 +539,7 @@ fn who_only_opened_a_hit_for_others_ends_it_when_it_gives_up() {
     let mut bench = Bench::new(|now| Hit::open(now, key(), Config { leave, ..config() }));
     bench.hit.abandon(&mut bench.out);
     assert!(
-        matches!(bench.out.last(), Some(Message::Close(close)) if close.reason == CloseReason::Abandoned),
+        matches!(bench.out.last(), Some((_, Message::Close(close))) if close.reason == CloseReason::Abandoned),
         "{:?}",
         bench.out
     );

@@ -17,12 +17,13 @@ use crate::options::ClientOptions;
 use crate::protocol::Message;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::Holder;
+use crate::protocol::route::{Route, Routing};
 use crate::protocol::time::Moment;
 use crate::runtime::start_ticks;
 use crate::signals::{self, Stop};
 use crate::term::style;
 
-use super::hit::{Config, Hit, Leave};
+use super::hit::{Config, Hit, Leave, Outbox};
 use super::report;
 use super::run::{ASK_MIN, ClientError, random_key};
 
@@ -51,7 +52,7 @@ struct Running {
 struct Holding<'a> {
     hit: Hit,
     dealer: Dealer,
-    messages: Vec<Message>,
+    messages: Outbox,
     no_route: bool,
     words: Vec<OsString>,
     command: Option<Running>,
@@ -86,6 +87,8 @@ pub(super) fn run(
             pid,
             start_ticks: start_ticks(pid).unwrap_or(0),
         }),
+        // It only keeps the Hit.
+        routing: Routing::Broker,
     };
     let mut hit = Hit::open(now, random_key()?, config);
     // It asks nothing itself.
@@ -190,7 +193,8 @@ impl Holding<'_> {
             let Some(received) = self.dealer.recv()? else { break };
             let Received::Frames(frames) = received else { continue };
             if let Ok(message) = Message::decode(&frames.header, frames.body) {
-                self.hit.on_message(clock::now(), message, &mut self.messages);
+                let now = clock::now();
+                self.hit.on_message(now, Route::Broker, message, &mut self.messages);
                 self.send()?;
             }
         }
@@ -198,10 +202,10 @@ impl Holding<'_> {
     }
 
     fn send(&mut self) -> Result<(), ClientError> {
-        for message in std::mem::take(&mut self.messages) {
+        for (route, message) in std::mem::take(&mut self.messages) {
             if self.dealer.send(message.encode())? == Sent::NoRoute {
                 self.no_route = true;
-                self.hit.on_no_route(clock::now(), &message);
+                self.hit.on_no_route(clock::now(), route, &message, &mut self.messages);
             }
         }
         Ok(())

@@ -7,5 +7,6 @@ mod output;
 mod printer;
 mod report;
 mod run;
+mod wires;
 
 pub use run::{ClientError, run};

@@ -10,7 +10,7 @@ use crate::protocol::message::{ClosedReason, FullReason, Left};
 use crate::term::escape::one_line;
 use crate::term::style;
 
-use super::hit::{Hit, Lost, NoSlot, Outcome};
+use super::hit::{Hit, Lost, NoDirect, NoSlot, Outcome};
 use super::printer::Printer;
 use super::run::exit_of;
 
@@ -139,6 +139,14 @@ fn lost(why: &Lost) -> String {
         Lost::Silence(ttl) => format!("no broker answered for {} s", ttl.as_secs_f32()),
         Lost::Unconfirmed => "no broker confirmed that it forgot the request".to_owned(),
         Lost::Violation(what) => format!("the slot broke the protocol: {what}"),
+        Lost::NoDirect(NoDirect::NoEndpoint) => {
+            "its slot has no socket of its own that can be reached from here, and --route direct allows no other way"
+                .to_owned()
+        }
+        Lost::NoDirect(NoDirect::Silent(wait)) => format!(
+            "its slot's own socket did not answer within --wait ({}), and --route direct allows no other way",
+            humantime::format_duration(*wait)
+        ),
     }
 }
 

@@ -8,24 +8,26 @@ use rustix::stdio::stdin;
 
 use crate::clock;
 use crate::exit::Exit;
-use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
+use crate::net::{Context, Dealer, Interest, NetError, Poll, Waker};
 use crate::options::{ClientOptions, Format, Input, Tenure};
+use crate::protocol::HitKey;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::WorkState;
+use crate::protocol::route::Route;
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
-use crate::protocol::{HitKey, Message};
 use crate::runtime::{Place, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::progress::Bar;
 use crate::term::style::Screen;
 
-use super::hit::{Config, Hit, Leave};
+use super::hit::{Config, Hit, Leave, Outbox};
 use super::hold;
 use super::input::Source;
 use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
 use super::report;
+use super::wires::{Reached, Wires};
 
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
@@ -56,13 +58,12 @@ pub enum ClientError {
 /// The loop's own state.
 struct Client {
     hit: Hit,
-    dealer: Dealer,
+    wires: Wires,
     source: Source,
     printer: Printer,
     sink: Sink,
     slot: String,
-    messages: Vec<Message>,
-    no_route: bool,
+    messages: Outbox,
     warned: bool,
     patience: Duration,
     /// What writing stdout ended with.
@@ -177,9 +178,8 @@ impl Client {
             one_shot: source.count() == Some(1) && options.tenure == Tenure::Own,
             leave,
             holder: None,
+            routing: options.routing,
         };
-        let mut dealer = Dealer::new(context)?;
-        dealer.connect(socket)?;
         let json = options.format == Format::Json;
         Ok(Self {
             hit: if attaches {
@@ -188,7 +188,7 @@ impl Client {
             } else {
                 Hit::open(started_at, key, config)
             },
-            dealer,
+            wires: Wires::new(context, socket)?,
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
             sink: Sink {
@@ -197,7 +197,6 @@ impl Client {
             },
             slot: String::new(),
             messages: Vec::new(),
-            no_route: true,
             warned: false,
             patience: timing.patience,
             broken: None,
@@ -216,6 +215,7 @@ impl Client {
             self.deliver();
             let now = clock::now();
             self.hit.on_tick(now, &mut self.messages);
+            self.tend_direct()?;
             self.send()?;
             self.warn_of_hung();
             self.tell_of_predecessor();
@@ -227,12 +227,11 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<(), ClientError> {
-        for _ in 0..MESSAGES_PER_TURN_MAX {
-            let Some(received) = self.dealer.recv()? else { break };
-            // A frame that is no message is no business of this Hit: its stream will notice what is missing.
-            let Received::Frames(frames) = received else { continue };
-            if let Ok(message) = Message::decode(&frames.header, frames.body) {
-                self.hit.on_message(clock::now(), message, &mut self.messages);
+        // The slot's own words before the broker's: that it has died is said of one that may have answered before.
+        for route in [Route::Direct, Route::Broker] {
+            for _ in 0..MESSAGES_PER_TURN_MAX {
+                let Some(message) = self.wires.recv(route)? else { break };
+                self.hit.on_message(clock::now(), route, message, &mut self.messages);
                 self.send()?;
             }
         }
@@ -279,11 +278,26 @@ impl Client {
     }
 
     fn send(&mut self) -> Result<(), ClientError> {
-        for message in std::mem::take(&mut self.messages) {
-            if self.dealer.send(message.encode())? == Sent::NoRoute {
-                self.no_route = true;
-                self.hit.on_no_route(clock::now(), &message);
+        while !self.messages.is_empty() {
+            for (route, message) in std::mem::take(&mut self.messages) {
+                if !self.wires.send(route, &message)? {
+                    let now = clock::now();
+                    self.hit.on_no_route(now, route, &message, &mut self.messages);
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Connects to the slot itself, once the Hit wants that.
+    fn tend_direct(&mut self) -> Result<(), ClientError> {
+        let Some(endpoint) = self.hit.direct_endpoint() else {
+            return Ok(());
+        };
+        match self.wires.reach(endpoint)? {
+            Reached::Yes => self.hit.on_direct_route(clock::now()),
+            Reached::NotYet => {}
+            Reached::Never => self.hit.on_direct_impossible(&mut self.messages),
         }
         Ok(())
     }
@@ -331,7 +345,7 @@ impl Client {
             .map_or(TURN_MAX, |at| at.since(now).min(TURN_MAX));
         let input = stdin();
         let mut poll = Poll::new();
-        let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
+        let keys = self.wires.wait_for(&mut poll);
         let woken = poll.fd(waker, Interest::READ);
         let wants = self.source.wants_stdin(&self.hit);
         let stdin_key = poll.fd(&input, Interest::READ.when(wants));
@@ -339,9 +353,12 @@ impl Client {
         if ready.readable(woken) {
             waker.drain();
         }
-        if self.no_route && ready.writable(dealer) {
-            self.no_route = false;
+        if self.wires.has_found_broker(&ready, keys) {
             self.hit.on_route(clock::now());
+        }
+        // Nothing wakes who listens on a connection that has ended.
+        if self.hit.is_direct() && ready.is_empty() && self.wires.has_lost_direct() {
+            self.hit.on_direct_lost(clock::now());
         }
         if wants && ready.readable(stdin_key) {
             self.source.read_stdin(&self.hit).map_err(ClientError::Stdin)?;

@@ -94,6 +94,15 @@ pub const FRAME_MAX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Most co-processes that a slot keeps started ahead.
 pub const WARM_MAX: u32 = 64;
 
+/// How long a Hit is served before its client connects to the slot itself: many are over by then.
+pub const DIRECT_AFTER: Duration = Duration::from_millis(1);
+
+/// Bytes of replies after which a client connects to the slot though it has no more to ask: more are to be expected.
+pub const DIRECT_AFTER_BYTES: u64 = CHUNK_BYTES_MAX as u64;
+
+/// Most silences, one after the other, that lengthen a client's pause before it asks the direct route again.
+pub const DIRECT_FAILURES_MAX: u32 = 20;
+
 /// Most direct endpoints named by OPENED, and most bytes of each.
 pub const ENDPOINTS_MAX: usize = 8;
 /// Most bytes of one endpoint.
@@ -156,6 +165,13 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Messages that one turn of a loop takes from its socket before it looks at anything else.
 pub const MESSAGES_PER_TURN_MAX: usize = 1000;
+
+/// The same of one of many connections to other hosts.
+pub const HOST_MESSAGES_PER_TURN_MAX: usize = 64;
+
+/// Most members that an issuer asks its brokers about at a time, four times a second: of more each is asked about less
+/// often, so that answers to that do not crowd out the members' own.
+pub const CHECKED_AT_ONCE_MAX: usize = 2048;
 
 /// Receive high-water mark of every socket, in messages: holds back a flooder by TCP push-back on that peer alone.
 pub const RECEIVE_MESSAGES_MAX: i32 = 1000;

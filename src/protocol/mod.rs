@@ -14,6 +14,7 @@ pub mod mesh;
 pub mod message;
 pub mod mutation;
 pub mod pool;
+pub mod route;
 pub mod status;
 pub mod stream;
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub enum Rule {
     A2,
     /// A3: who stood still himself judges others at once.
     A3,
+    /// R1: a client stays on a direct route that is dead.
+    R1,
     /// B1: the roster is pinned anew by each answer to a roll-call.
     B1,
     /// B2: what is asked again is run again.

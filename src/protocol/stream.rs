@@ -274,6 +274,11 @@ impl Sender {
         self.sent = 0;
     }
 
+    /// Whether bytes are under way: sent, and not acknowledged.
+    pub const fn is_under_way(&self) -> bool {
+        self.sent > 0
+    }
+
     /// Whether something waits to be sent.
     pub fn has_unsent(&self) -> bool {
         self.sent < self.kept.len()

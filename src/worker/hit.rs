@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::election::journal::Entry;
-use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Term};
+use crate::protocol::ids::{Attach, Attempt, DirId, HitKey, Peer, Term};
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::message::{
     Ack, AckPoint, Channel, Closed, ClosedReason, Data, Direction, Lease, Left, Message, Packet, Progress, WorkState,
@@ -14,12 +14,14 @@ use crate::protocol::message::{
 };
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::pool::{Probe, State};
+use crate::protocol::route::Lane;
 use crate::protocol::status::Status;
 use crate::protocol::stream::{Piece, Receiver, Sender, Violation};
 use crate::protocol::time::{Moment, earliest};
 
 use super::lease::{Action, cut_note};
 
+mod routes;
 mod succession;
 
 use succession::Hold;
@@ -62,6 +64,8 @@ pub(super) struct Hit {
     pub(super) first_seq: u64,
     pub(super) requests: Receiver,
     pub(super) replies: Sender,
+    /// The way to its client: a connection to the slot's own socket, or the broker.
+    pub(super) lane: Lane<Option<Peer>>,
     /// What an earlier client sent in full for the request that still runs.
     orphaned: VecDeque<Piece>,
     /// Bytes of `requests` that the handler was given and has not taken yet.
@@ -103,6 +107,7 @@ impl Hit {
             first_seq: 1,
             requests: Receiver::new(1, WINDOW_BYTES, true),
             replies: Sender::new(1, lease.packet.ack.limit),
+            lane: Lane::new(None),
             orphaned: VecDeque::new(),
             lent: 0,
             timeout: deadline(lease.timeout_ms),
@@ -301,6 +306,9 @@ impl Hit {
         self.finish_request();
         self.start_next(now, out);
         while self.replies.has_unsent() {
+            let Some(way) = self.lane.for_bytes(self.replies.is_under_way()) else {
+                break;
+            };
             let ack = self.requests.ack();
             let Some(packet) = self.replies.next_packet(now, ack) else {
                 break;
@@ -312,18 +320,19 @@ impl Hit {
                 direction: Direction::ToClient,
                 packet,
             };
-            out.push(Action::Send(Message::Data(data)));
+            out.push(routes::by(way, Message::Data(data)));
         }
         if let Some(gap) = self.requests.ack_due(now) {
             let ack = self.requests.ack();
             let (hit, attach) = (self.key, self.attach);
-            out.push(Action::Send(Message::Ack(Ack {
+            let ack = Ack {
                 hit,
                 attach,
                 direction: Direction::ToClient,
                 gap,
                 ack,
-            })));
+            };
+            out.push(self.to_client(Message::Ack(ack)));
         }
     }
 

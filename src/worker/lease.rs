@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::election::journal::Entry;
-use crate::protocol::ids::{Attach, HitKey, Incarnation, SlotId};
+use crate::protocol::ids::{Attach, HitKey, Incarnation, Peer, SlotId};
 use crate::protocol::limits::{NOTE_BYTES_MAX, TTL_MAX};
 use crate::protocol::message::{
     AckPoint, Channel, Closed, ClosedReason, Disconnect, Goodbye, Holder, Lease, Message, Progress, Register,
@@ -24,6 +24,7 @@ use crate::protocol::time::{Moment, earliest};
 
 use super::hit::Hit;
 
+mod direct;
 mod opening;
 
 /// Ended Hits that a slot remembers, so that a late LEASE of one is declined; far more than can be under way to it.
@@ -53,6 +54,8 @@ pub struct Identity {
 pub enum Action {
     /// Send this to the broker.
     Send(Message),
+    /// Send this by the slot's own socket; if that connection has ended: [`Slot::on_direct_gone`].
+    SendDirect(Peer, Message),
     /// Watch this process, if that is possible ([`Slot::on_holder_watched`]), and tell when it ends:
     /// [`Slot::on_holder_ended`].
     Watch(Holder),
@@ -84,6 +87,18 @@ enum State {
     Ending(Box<Hit>, ClosedReason, String),
 }
 
+/// A CLOSED that the broker has not confirmed.
+#[derive(Debug)]
+struct Unreleased {
+    closed: Closed,
+    /// Whoever held the Hit is told, too.
+    held: bool,
+    /// The connection by which its client spoke straight to the slot: no broker need know that client.
+    direct: Option<Peer>,
+    /// When to say it again.
+    at: Moment,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Slot {
@@ -98,9 +113,10 @@ pub struct Slot {
     state: State,
     /// A lease that is journalled and not yet confirmed by a look at the term (rule O3).
     leasing: Option<Box<Lease>>,
-    /// The CLOSED that the broker has not confirmed, whether a holder is told too, and when to repeat it.
-    unreleased: Option<(Closed, bool, Moment)>,
+    unreleased: Option<Unreleased>,
     ended: VecDeque<HitKey>,
+    /// Where its own socket is.
+    endpoints: Vec<String>,
     interval: Duration,
     liveness: u32,
     /// When it last did anything while it served.
@@ -121,6 +137,7 @@ impl Slot {
             leasing: None,
             unreleased: None,
             ended: VecDeque::new(),
+            endpoints: Vec::new(),
             interval,
             liveness,
             looked_at: Moment::ZERO,
@@ -177,12 +194,17 @@ impl Slot {
 
     /// Takes a message from the broker's socket.
     pub fn on_message(&mut self, now: Moment, message: Message, out: &mut Vec<Action>) {
+        self.take(now, None, message, out);
+    }
+
+    /// Takes a message that came by the slot's own socket, or by the broker.
+    fn take(&mut self, now: Moment, way: Option<Peer>, message: Message, out: &mut Vec<Action>) {
         self.look(now);
         match message {
             Message::Registered(registered) => self.on_registered(now, registered),
             Message::Lease(lease) => self.on_lease(now, &lease, out),
             Message::Released { hit } => {
-                self.unreleased.take_if(|(closed, ..)| closed.hit == hit);
+                self.unreleased.take_if(|said| said.closed.hit == hit);
             }
             Message::Farewell => self.left |= self.goodbye_at.is_some(),
             Message::Disconnect(Disconnect::NotRegistered) => self.register_again(now),
@@ -191,6 +213,7 @@ impl Slot {
             Message::Data(data) => self.with_hit(now, data.hit, data.attach, out, |hit, out| {
                 hit.on_ack(now, data.packet.ack, false)?;
                 hit.on_packet(now, &data.packet)?;
+                hit.hurry_turning(now, way);
                 hit.start_next(now, out);
                 Ok(())
             }),
@@ -205,7 +228,8 @@ impl Slot {
             Message::Close(close) if close.attach == Attach(0) => self.on_released(now, close.hit, out),
             Message::KeepAlive { hit, attach, ack } => self.with_hit(now, hit, attach, out, |hit, out| {
                 hit.on_ack(now, ack, false)?;
-                out.push(Action::Send(hit.working(now)));
+                let working = hit.working(now);
+                out.push(hit.to_client(working));
                 Ok(())
             }),
             Message::Close(close) => self.on_close(now, &close, out),
@@ -229,8 +253,8 @@ impl Slot {
         self.liveness = registered.liveness.max(1);
         self.broker = Some(registered);
         self.register_at = Moment::from_micros(u64::MAX);
-        if let Some((.., at)) = &mut self.unreleased {
-            *at = now;
+        if let Some(said) = &mut self.unreleased {
+            said.at = now;
         }
     }
 
@@ -244,6 +268,7 @@ impl Slot {
     pub fn on_no_route(&mut self, now: Moment) {
         if let State::Serving(hit) = &mut self.state {
             hit.restart_clocks(now);
+            hit.on_no_broker();
         }
         self.register_at = self.register_at.min(now + self.interval);
         // Nobody is there to let a leaving slot go, nor to be told how its Hit ended.
@@ -398,8 +423,14 @@ impl Slot {
         if self.ended.len() > ENDED_MAX {
             self.ended.pop_front();
         }
-        send_closed(&closed, hit.is_held(), out);
-        self.unreleased = Some((closed, hit.is_held(), now + self.interval));
+        let said = Unreleased {
+            closed,
+            held: hit.is_held(),
+            direct: hit.lane.wanted(),
+            at: now + self.interval,
+        };
+        said.send(out);
+        self.unreleased = Some(said);
     }
 
     /// Sends what is due: packets, acknowledgements, a registration. Messages, ticks and drains end with it; after what
@@ -418,11 +449,11 @@ impl Slot {
             self.register_at = now + self.interval;
             out.push(Action::Send(self.register()));
         }
-        if let Some((closed, held, at)) = &mut self.unreleased
-            && *at <= now
+        if let Some(said) = &mut self.unreleased
+            && said.at <= now
         {
-            *at = now + self.interval;
-            send_closed(closed, *held, out);
+            said.at = now + self.interval;
+            said.send(out);
         }
         self.say_goodbye(now, out);
     }
@@ -498,7 +529,7 @@ impl Slot {
         };
         let register = (self.goodbye_at.is_none()).then_some(self.register_at);
         let goodbye = self.goodbye_at.filter(|_| !self.left).map(|at| at + self.interval);
-        let released = self.unreleased.as_ref().map(|(.., at)| *at);
+        let released = self.unreleased.as_ref().map(|said| said.at);
         earliest(earliest(hit, register), earliest(goodbye, released))
     }
 
@@ -530,16 +561,22 @@ impl Slot {
     }
 }
 
-/// Tells that a Hit has ended: first who held it, under attach number 0, then the client.
-fn send_closed(closed: &Closed, held: bool, out: &mut Vec<Action>) {
-    if held {
-        let attach = Attach(0);
-        out.push(Action::Send(Message::Closed(Closed {
-            attach,
-            ..closed.clone()
-        })));
+impl Unreleased {
+    /// Tells that a Hit has ended: first who held it, under attach number 0, then the client.
+    fn send(&self, out: &mut Vec<Action>) {
+        let closed = &self.closed;
+        if self.held {
+            let attach = Attach(0);
+            out.push(Action::Send(Message::Closed(Closed {
+                attach,
+                ..closed.clone()
+            })));
+        }
+        if let Some(peer) = self.direct {
+            out.push(Action::SendDirect(peer, Message::Closed(closed.clone())));
+        }
+        out.push(Action::Send(Message::Closed(closed.clone())));
     }
-    out.push(Action::Send(Message::Closed(closed.clone())));
 }
 
 /// Cuts a note to its limit at a character's boundary.

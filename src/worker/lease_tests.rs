@@ -98,6 +98,7 @@ impl Bench {
         let done = actions.map(|action| match action {
             Action::Send(Message::Declined(declined)) => format!("DECLINED ({:?})", declined.reason),
             Action::Send(Message::Closed(closed)) => format!("CLOSED ({:?})", closed.reason),
+            Action::SendDirect(_, message) => format!("{:?}", message.head().command).to_uppercase() + " straight",
             Action::Send(message) => format!("{:?}", message.head().command).to_uppercase(),
             Action::Journal(entry) => match entry {
                 Entry::Leased { .. } => "*journal lease*".to_owned(),
@@ -609,3 +610,6 @@ fn a_held_hit_is_over_when_its_holder_has_ended_or_lets_it_go() {
 
 #[path = "lease/succession_tests.rs"]
 mod succession;
+
+#[path = "lease/direct_tests.rs"]
+mod direct;

@@ -3,6 +3,7 @@
 mod ballots;
 pub mod broadcasts;
 mod control;
+mod door;
 mod elector;
 pub mod handler;
 mod herald;

@@ -168,7 +168,8 @@ impl<'a> Serving<'a> {
         for number in 1..=options.slots {
             let waker = Waker::new()?;
             let me = identity(options, member, number);
-            let slot = SlotLoop::new(me, Arc::clone(&common), context, waker.clone())?;
+            let door = (context, dir.slot_socket(me.slot));
+            let slot = SlotLoop::new(me, Arc::clone(&common), door, waker.clone())?;
             wakers.push(waker);
             threads.push(start(slot, number, woken.clone(), Arc::clone(&failed))?);
         }

@@ -17,13 +17,14 @@ use crate::mapped::spawn::GroupCell;
 use crate::mapped::{Counters, Words, WordsView};
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Received, Sent, Waker};
 use crate::protocol::Message;
-use crate::protocol::ids::{HitKey, SlotId, Term};
+use crate::protocol::ids::{HitKey, Peer, SlotId, Term};
 use crate::protocol::limits::{CHUNK_BYTES_MAX, MESSAGES_PER_TURN_MAX, WINDOW_BYTES};
 use crate::protocol::message::{Holder, WorkState};
 use crate::protocol::pool::Probe;
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
 
+use super::door::Door;
 use super::handler::{Left, Output, RequestContext, Running, Spec};
 use super::lease::{Action, Identity, Slot};
 use super::residents::Residents;
@@ -73,6 +74,7 @@ pub(super) struct SlotLoop {
     pool: String,
     machine: Slot,
     dealer: Dealer,
+    door: Door,
     waker: Waker,
     journal: SlotWriter<Arc<Words>>,
     running: Option<Running>,
@@ -93,8 +95,13 @@ pub(super) struct SlotLoop {
 }
 
 impl SlotLoop {
-    /// A slot with its socket.
-    pub(super) fn new(me: Identity, common: Arc<Common>, context: &Context, waker: Waker) -> Result<Self, NetError> {
+    /// A slot with its socket, and where its own is to be.
+    pub(super) fn new(
+        me: Identity,
+        common: Arc<Common>,
+        (context, door): (&Context, PathBuf),
+        waker: Waker,
+    ) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(&common.broker_socket)?;
         let pool = me.pool.clone();
@@ -105,6 +112,7 @@ impl SlotLoop {
             common,
             pool,
             dealer,
+            door: Door::new(context, door),
             waker,
             journal,
             running: None,
@@ -211,6 +219,13 @@ impl SlotLoop {
             }
             self.perform()?;
         }
+        for _ in 0..MESSAGES_PER_TURN_MAX {
+            let Some((peer, message)) = self.door.recv(self.machine.id())? else {
+                break;
+            };
+            self.machine.on_direct(clock::now(), peer, message, &mut self.actions);
+            self.perform()?;
+        }
         Ok(())
     }
 
@@ -230,6 +245,7 @@ impl SlotLoop {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     Action::Send(message) => self.send(&message)?,
+                    Action::SendDirect(peer, message) => self.send_direct(peer, &message)?,
                     Action::Journal(entry) => self.journal(entry),
                     Action::Start { hit, seq, timeout } => self.start(hit, seq, timeout),
                     Action::Stop => {
@@ -266,6 +282,9 @@ impl SlotLoop {
         }
         if let Entry::Leased { .. } = entry {
             self.service = self.common.service.get();
+            if let Some(endpoints) = self.door.open(self.machine.id()) {
+                self.machine.set_endpoints(endpoints);
+            }
             // Rule O3: the entry first, then the word.
             let word = Term(self.common.term.load(0));
             self.machine.on_journalled(now, word, &mut self.actions);
@@ -276,6 +295,13 @@ impl SlotLoop {
         if self.dealer.send(message.encode())? == Sent::NoRoute {
             self.no_route = true;
             self.machine.on_no_route(clock::now());
+        }
+        Ok(())
+    }
+
+    fn send_direct(&mut self, peer: Peer, message: &Message) -> Result<(), NetError> {
+        if !self.door.send(peer, message)? {
+            self.machine.on_direct_gone(clock::now(), peer, &mut self.actions);
         }
         Ok(())
     }
@@ -448,6 +474,9 @@ impl SlotLoop {
         let mut poll = Poll::new();
         let write = Interest::WRITE.when(self.no_route);
         let dealer = poll.socket(&self.dealer, Interest::READ | write);
+        if let Some(router) = self.door.router() {
+            poll.socket(router, Interest::READ);
+        }
         let waker = poll.fd(&self.waker, Interest::READ);
         let holder = self.holder.as_ref().map(|holder| poll.fd(holder, Interest::READ));
         for item in &fds {

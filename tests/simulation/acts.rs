@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use zhit::broker::machine as broker;
-use zhit::client::hit::Hit;
+use zhit::client::hit::{Hit, Outbox};
 use zhit::election::journal::Entry;
 use zhit::protocol::limits::{INTERVAL, MESSAGE_COST_BYTES, WINDOW_BYTES};
+use zhit::protocol::route::Route;
 use zhit::protocol::{Message, Moment, Peer, Status, Term};
 use zhit::worker::lease::{Action, Slot};
 
@@ -66,11 +67,7 @@ impl World {
     }
 
     /// Lets a client's machine do something; then its writer and reader go on.
-    pub(crate) fn with_client(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Hit, Moment, &mut Vec<Message>),
-    ) -> Verdict {
+    pub(crate) fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Hit, Moment, &mut Outbox)) -> Verdict {
         let now = self.now;
         let client = &mut self.clients[index];
         if client.is_finished() {
@@ -82,6 +79,8 @@ impl World {
         let mut out = Vec::new();
         act(machine, now, &mut out);
         client.pump(now, &mut self.books)?;
+        self.use_line(index);
+        let client = &mut self.clients[index];
         let Some(machine) = &mut client.machine else {
             return Ok(());
         };
@@ -94,13 +93,19 @@ impl World {
         if self.is_sample() {
             within_window(held, || format!("client {index}"))?;
         }
-        for message in out {
-            if !self.send_to_broker(Node::Client(index), &message)?
-                && let Some(machine) = &mut self.clients[index].machine
-            {
-                machine.on_no_route(now, &message);
+        while !out.is_empty() {
+            for (route, message) in std::mem::take(&mut out) {
+                let sent = match (route, self.clients[index].line) {
+                    (Route::Broker, _) => self.send_to_broker(Node::Client(index), &message)?,
+                    (Route::Direct, Some(line)) => self.send_straight(line, true, &message)?,
+                    (Route::Direct, None) => false,
+                };
+                if !sent && let Some(machine) = &mut self.clients[index].machine {
+                    machine.on_no_route(now, route, &message, &mut out);
+                }
             }
         }
+        self.want_line(index);
         if let Some(outcome) = outcome {
             self.note(|| format!("client {index} ends: {outcome:?}"));
             return self.clients[index].check(&self.books);
@@ -201,6 +206,11 @@ impl World {
                     self.note_attachment(&message);
                     if !self.send_to_broker(Node::Slot(index), &message)? {
                         self.slots[index].machine.on_no_route(self.now);
+                    }
+                }
+                Action::SendDirect(peer, message) => {
+                    if !self.slot_sends_straight(peer, &message)? {
+                        self.slots[index].machine.on_direct_gone(self.now, peer, out);
                     }
                 }
                 Action::Start { hit, seq, timeout } => self.start_handler(index, hit_index(hit), seq, timeout)?,
@@ -328,9 +338,11 @@ impl World {
             Event::ClientCrashes(index) => {
                 let client = &mut self.clients[index];
                 client.crashed = !client.is_finished();
+                self.line_of_client_ends(index);
             }
             Event::ClientAbandons(index) => self.with_client(index, |machine, _, out| machine.abandon(out))?,
             Event::Reconnects(node) => self.reconnect(node)?,
+            Event::LineBreaks(index) => self.line_of_client_ends(index),
             _ => {}
         }
         Ok(())
@@ -444,6 +456,7 @@ impl World {
             let slot = self.slots.len();
             self.slots.push(SlotNode::new(&self.workers[index], index, number));
             self.slots[slot].address = self.connect(Node::Slot(slot));
+            self.slots[slot].machine.set_endpoints(vec![Self::endpoint_of(slot)]);
             self.workers[index].slots.push(slot);
             self.with_slot(slot, Slot::flush)?;
         }
@@ -462,6 +475,7 @@ impl World {
                 self.books.ended(slot, handler.hit, handler.seq, killed, "");
             }
             self.books.slot_died(slot);
+            self.lines_of_slot_end(slot);
         }
         let seen_at = self.now + self.rng.micros(100..50_000);
         self.push(seen_at, Event::DeathSeen(index));
@@ -498,6 +512,7 @@ impl World {
     fn slot_leaves(&mut self, index: usize) {
         self.slots[index].is_alive = false;
         self.books.slot_died(index);
+        self.lines_of_slot_end(index);
         let worker = self.slots[index].worker;
         let mut slots = self.workers[worker].slots.iter();
         if self.workers[worker].is_alive && slots.all(|slot| !self.slots[*slot].is_alive) {

@@ -7,6 +7,7 @@ mod acts;
 mod credit;
 mod handler;
 mod invariants;
+mod lines;
 mod mutations;
 mod network;
 mod nodes;

@@ -39,6 +39,7 @@ noticed! {
     o1_broken_is_noticed: O1,
     o6_broken_is_noticed: O6,
     o8_broken_is_noticed: O8,
+    r1_broken_is_noticed: R1,
     a_lost_end_is_noticed: LostEnd,
     a_double_lease_is_noticed: DoubleLease,
 }
@@ -57,8 +58,8 @@ noticed! {
 #[test]
 #[ignore = "a tool: cargo test --test simulation how_often -- --ignored --nocapture"]
 fn how_often() {
-    use Rule::{Credit, DoubleLease, LostEnd, O1, O6, O8, S1, S2};
-    for rule in [Credit, DoubleLease, LostEnd, O1, O6, O8, S1, S2] {
+    use Rule::{Credit, DoubleLease, LostEnd, O1, O6, O8, R1, S1, S2};
+    for rule in [Credit, DoubleLease, LostEnd, O1, O6, O8, R1, S1, S2] {
         break_rule(Some(rule));
         let mut found = std::collections::BTreeMap::<_, u32>::new();
         let broken = (0..SEEDS).filter_map(|seed| run_seed(seed).err());

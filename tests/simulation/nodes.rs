@@ -189,6 +189,9 @@ pub(crate) struct ClientNode {
     pub(crate) crashed: bool,
     pub(crate) alarm: Alarm,
     pub(crate) step_at: Option<Moment>,
+    /// Its connection straight to a slot, by number; and whether one is being made.
+    pub(crate) line: Option<u32>,
+    pub(crate) dials: bool,
     request: usize,
     written: u64,
     write_at: Moment,
@@ -214,6 +217,8 @@ impl ClientNode {
                 ticks: (Moment::ZERO, 0),
             },
             step_at: None,
+            line: None,
+            dials: false,
             request: 0,
             written: 0,
             write_at: Moment::ZERO,
@@ -239,6 +244,7 @@ impl ClientNode {
             one_shot: self.plan.one_shot,
             leave: if self.plan.leaves { Leave::Detach } else { Leave::Close },
             holder: None,
+            routing: self.plan.routing,
         };
         self.machine = Some(if self.plan.attaches {
             Hit::attach(now, self.key, self.number(), config)

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use zhit::protocol::Moment;
+use zhit::protocol::route::Routing;
 
 use crate::rng::Rng;
 
@@ -64,6 +65,18 @@ pub(crate) struct ClientPlan {
     pub(crate) reads: Option<(u64, Duration)>,
     pub(crate) crashes_at: Option<Moment>,
     pub(crate) abandons_at: Option<Moment>,
+    pub(crate) routing: Routing,
+}
+
+/// A time in which a client's connection straight to its slot carries nothing, though it does not end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hole {
+    pub(crate) client: usize,
+    /// One way only; `None`: both.
+    pub(crate) to_slot: Option<bool>,
+    pub(crate) from: Moment,
+    /// `None`: for good, the network's healing notwithstanding.
+    pub(crate) until: Option<Moment>,
 }
 
 /// A time in which no message to or from a party arrives.
@@ -123,6 +136,10 @@ pub(crate) struct Plan {
     pub(crate) finds_within: Duration,
     /// The whole machine sleeps once.
     pub(crate) sleeps: bool,
+    /// When clients' connections straight to their slots end; those that carry nothing; and who never gets one.
+    pub(crate) line_breaks: Vec<(Moment, usize)>,
+    pub(crate) holes: Vec<Hole>,
+    pub(crate) unreached: Vec<usize>,
 }
 
 /// Which bodies a seed has.
@@ -196,11 +213,15 @@ impl Plan {
             lease_kills: 0,
             finds_within: Duration::ZERO,
             sleeps: false,
+            line_breaks: Vec::new(),
+            holes: Vec::new(),
+            unreached: Vec::new(),
         };
         // Later faults draw from a stream of their own, so that they leave the rest of a seed as it is.
         let mut rng = Rng::of([seed, 4, 4]);
         plan.many_brokers(&mut rng);
         plan.who_leaves(&mut Rng::of([seed, 5, 5]));
+        plan.who_is_direct(&mut Rng::of([seed, 6, 6]));
         match rng.within(0..100) {
             0..4 => plan.long_silence(&mut rng),
             4..8 => plan.sleep(&mut rng),
@@ -213,6 +234,33 @@ impl Plan {
     fn who_leaves(&mut self, rng: &mut Rng) {
         for client in &mut self.clients {
             client.leaves = !client.one_shot && rng.chance(30.0);
+        }
+    }
+
+    /// Some clients speak straight to their slots, and these connections fail in their own ways.
+    fn who_is_direct(&mut self, rng: &mut Rng) {
+        if rng.chance(35.0) {
+            return;
+        }
+        for index in 0..self.clients.len() {
+            if rng.chance(80.0) {
+                self.clients[index].routing = Routing::Auto;
+            }
+            if rng.chance(10.0) {
+                self.unreached.push(index);
+            }
+            for _ in 0..rng.within(0..3) {
+                self.line_breaks.push((at(rng, 10, 8000), index));
+            }
+            if rng.chance(30.0) {
+                let from = at(rng, 10, 7000);
+                self.holes.push(Hole {
+                    client: index,
+                    to_slot: rng.pick(&[(2, None), (1, Some(true)), (1, Some(false))]),
+                    from,
+                    until: rng.chance(60.0).then(|| from + rng.millis(10..9000)),
+                });
+            }
         }
     }
 
@@ -487,6 +535,7 @@ fn plan_client(rng: &mut Rng, bodies: Bodies, hit: usize, pools: usize) -> Clien
         requests,
         crashes_at: rng.chance(15.0).then(|| starts_at + rng.millis(1..4000)),
         abandons_at: rng.chance(7.0).then(|| starts_at + rng.millis(1..4000)),
+        routing: Routing::Broker,
     }
 }
 

@@ -9,10 +9,12 @@ use zhit::client::hit::{Lost, NoSlot, Outcome};
 use zhit::protocol::frame::{Command, Frames, Head};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::ClosedReason;
+use zhit::protocol::route::Route;
 use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term, WorkerId};
 
 use crate::credit::Credit;
 use crate::invariants::{Books, Broken, Verdict, hold};
+use crate::lines::Line;
 use crate::network::Links;
 use crate::nodes::{Alarm, BrokerNode, ClientNode, SlotNode, WorkerNode};
 use crate::plan::{Freeze, Plan, Process};
@@ -64,6 +66,17 @@ pub(crate) enum Event {
     Reconnects(Node),
     /// Its socket has found the broker with this number.
     Finds(Node, u32),
+    /// A client's connection straight to a slot is made, if it can be.
+    Dials(usize),
+    /// A message by such a connection.
+    Straight {
+        line: u32,
+        to_slot: bool,
+        frames: Frames,
+    },
+    LineBreaks(usize),
+    /// The client notices that it has.
+    LineLost(u32),
 }
 
 /// The heap's entry: by time, then in the order of their making.
@@ -121,6 +134,9 @@ pub(crate) struct World {
     pub(crate) books: Books,
     pub(crate) credit: Credit,
     pub(crate) trace: Trace,
+    pub(crate) lines: Vec<Line>,
+    /// Messages that arrived by one of them.
+    pub(crate) straight: u64,
     /// Messages that arrived, by command.
     delivered: BTreeMap<u8, (Command, usize)>,
 }
@@ -165,6 +181,8 @@ impl World {
             books,
             credit: Credit::default(),
             trace: Trace::new(told),
+            lines: Vec::new(),
+            straight: 0,
             delivered: BTreeMap::new(),
             plan,
         };
@@ -194,6 +212,9 @@ impl World {
                 Node::Slot(index)
             };
             self.push_fault(Some(at), Event::Reconnects(node));
+        }
+        for (at, index) in plan.line_breaks {
+            self.push_fault(Some(at), Event::LineBreaks(index));
         }
         for (at, down) in plan.broker_deaths {
             if at < heals_at {
@@ -358,6 +379,9 @@ impl World {
             count("takeovers", book.attached.len().saturating_sub(1));
             count("requests", book.runs.len());
         }
+        if self.straight > 0 {
+            count("straight", self.straight as usize);
+        }
         for (command, times) in self.delivered.values() {
             count(&format!("{command:?}").to_uppercase(), *times);
         }
@@ -395,6 +419,12 @@ impl World {
         }
         match event {
             Event::Finds(node, life) => self.finds(node, life),
+            Event::Dials(index) => self.dials(index),
+            Event::LineLost(line) => self.line_lost(line),
+            Event::Straight { line, to_slot, frames } => {
+                self.landed(&frames);
+                self.straight_arrives(line, to_slot, &frames)
+            }
             Event::ToBroker { from, life, frames } => {
                 self.landed(&frames);
                 self.broker_receives(from, life, &frames)
@@ -414,6 +444,9 @@ impl World {
         let node = match event {
             Event::ToBroker { .. } => Node::Broker,
             Event::ToPeer { to, .. } => self.addresses[*to as usize - 1].0,
+            Event::Straight { line, to_slot, .. } => self.end_of(*line, *to_slot),
+            Event::Dials(index) => Node::Client(*index),
+            Event::LineLost(line) => self.end_of(*line, false),
             Event::Tick(node) | Event::Step(node) | Event::Finds(node, _) => *node,
             _ => return None,
         };
@@ -465,7 +498,9 @@ impl World {
         let again = alarm.ticks.0 == now;
         alarm.ticks = (now, if again { alarm.ticks.1 + 1 } else { 0 });
         let spins = alarm.ticks.1 > 20;
-        hold(!spins, "a tick moves the deadline", || format!("{node:?} at {now:?}"))?;
+        hold(!spins, "a tick moves the deadline", || {
+            format!("{node:?} at {now:?}: {}", self.who_is_busy())
+        })?;
         match node {
             Node::Broker => self.with_broker(zhit::broker::machine::Machine::on_tick),
             Node::Slot(index) => self.with_slot(index, zhit::worker::lease::Slot::on_tick),
@@ -521,7 +556,7 @@ impl World {
         }
     }
 
-    fn is_cut(&self, node: Node) -> bool {
+    pub(crate) fn is_cut(&self, node: Node) -> bool {
         let party = match node {
             Node::Client(index) => Some((true, index)),
             Node::Slot(index) => Some((false, index)),
@@ -570,6 +605,10 @@ impl World {
         self.transmit(node, (to, false), frames, |frames| Event::ToPeer { to, frames });
     }
 
+    pub(crate) fn count_flying(&mut self, frames: &Frames) {
+        self.flying += u32::from(counts(frames));
+    }
+
     fn transmit(&mut self, node: Node, link: (u32, bool), frames: &Frames, event: impl Fn(Frames) -> Event) {
         let client = match node {
             Node::Client(index) => Some(index),
@@ -581,7 +620,7 @@ impl World {
             return self.note(|| format!("lost {way} {node:?}: {}", frames_text(frames)));
         }
         for at in arrivals.into_iter().flatten() {
-            self.flying += u32::from(counts(frames));
+            self.count_flying(frames);
             self.push(at, event(frames.clone()));
         }
     }
@@ -637,7 +676,9 @@ impl World {
                 if let Message::Closed(closed) = &message {
                     self.books.told(hit_index(closed.hit), closed)?;
                 }
-                self.with_client(index, |machine, now, out| machine.on_message(now, message, out))
+                self.with_client(index, |machine, now, out| {
+                    machine.on_message(now, Route::Broker, message, out);
+                })
             }
         }
     }
@@ -659,27 +700,27 @@ impl World {
     }
 }
 
-fn counts(frames: &Frames) -> bool {
+pub(crate) fn counts(frames: &Frames) -> bool {
     Head::peek(&frames.header).is_ok_and(|head| head.command != Command::Heartbeat)
 }
 
-fn decode(frames: &Frames) -> Result<Message, Broken> {
+pub(crate) fn decode(frames: &Frames) -> Result<Message, Broken> {
     Message::decode(&frames.header, frames.body.clone()).map_err(|error| Broken {
         invariant: "what is sent can be read",
         detail: error.to_string(),
     })
 }
 
-fn frames_text(frames: &Frames) -> String {
+pub(crate) fn frames_text(frames: &Frames) -> String {
     decode(frames).map_or_else(|broken| broken.detail, |message| message_text(&message))
 }
 
-fn peer_of(address: u32) -> Option<Peer> {
+pub(crate) fn peer_of(address: u32) -> Option<Peer> {
     let [a, b, c, d] = address.to_be_bytes();
     Peer::from_routing_id(&[0, a, b, c, d])
 }
 
-fn address_of(peer: Peer) -> u32 {
+pub(crate) fn address_of(peer: Peer) -> u32 {
     let id = peer.routing_id();
     id.iter().fold(0, |all, byte| (all << 8) | u32::from(*byte))
 }

@@ -6,6 +6,7 @@ use super::{Action, CHECK_EVERY, Gather, Phase};
 use crate::broadcast::seat::{Seat, Verdict};
 use crate::protocol::Message;
 use crate::protocol::ids::{Member, ReturnPath};
+use crate::protocol::limits::CHECKED_AT_ONCE_MAX;
 use crate::protocol::pool::{Ask, Blob, Check};
 use crate::protocol::time::Moment;
 
@@ -85,9 +86,18 @@ impl Gather {
         self.check_at = now + CHECK_EVERY;
         let interval = self.config.interval;
         let (mut all, mut again) = (Vec::new(), Vec::new());
-        for seat in &mut self.seats {
+        // From whom it has not come to at the last check, once around.
+        let (before, from) = self.seats.split_at_mut(self.check_from.min(self.next));
+        let asked = self.next - before.len();
+        let places = before.len()..;
+        let turn = places.zip(from.iter_mut().take(asked)).chain((0..).zip(before));
+        for (place, seat) in turn {
             if seat.verdict.is_some() || seat.asked_at.is_none() {
                 continue;
+            }
+            if all.len() == CHECKED_AT_ONCE_MAX {
+                self.check_from = place;
+                break;
             }
             all.push(seat.who());
             // One that is silent has lost the message, or the answer to it was lost: it is kept, and sent again.

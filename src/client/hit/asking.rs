@@ -5,21 +5,27 @@ use std::time::Duration;
 use crate::protocol::ids::Attach;
 use crate::protocol::message::{Ack, CloseReason, Data, Direction, Message, Open, Packet};
 use crate::protocol::mutation::{Rule, broken};
+use crate::protocol::route::Route;
 use crate::protocol::time::Moment;
 
-use super::{Hit, Leave, Lost, Outcome, Phase};
+use super::{Hit, Leave, Lost, Outbox, Outcome, Phase};
 
 impl Hit {
     /// Sends what is due. Called by every other entry point that has `out`; after [`write`](Self::write) and
     /// [`consumed`](Self::consumed) the caller does so once for all.
-    pub fn flush(&mut self, now: Moment, out: &mut Vec<Message>) {
+    pub fn flush(&mut self, now: Moment, out: &mut Outbox) {
         self.look(now);
         match self.phase {
-            Phase::Opening | Phase::Waiting | Phase::Resuming => self.ask(now, out),
+            Phase::Opening | Phase::Waiting => self.ask(now, out),
+            Phase::Resuming => {
+                self.ask(now, out);
+                self.tend_direct(now, out);
+            }
             Phase::Withdrawing { since } => self.withdraw(now, since, out),
             Phase::Open => {
                 self.send_packets(now, out);
                 self.keep_alive(now, out);
+                self.tend_direct(now, out);
                 self.finish(out);
             }
             Phase::Held => self.keep_held(now, out),
@@ -28,7 +34,7 @@ impl Hit {
     }
 
     /// OPEN or ATTACH, again each interval until the slot answers.
-    pub(super) fn ask(&mut self, now: Moment, out: &mut Vec<Message>) {
+    pub(super) fn ask(&mut self, now: Moment, out: &mut Outbox) {
         if self.ask_at > now {
             return;
         }
@@ -50,18 +56,19 @@ impl Hit {
         }
         let open_since = *self.open_since.get_or_insert(now);
         if self.client != 0 {
-            return out.push(Message::Attach {
+            let attach = Message::Attach {
                 hit: self.key,
                 attach: self.attach,
                 client: self.client,
                 timeout_ms: self.timeout_ms(),
-            });
+            };
+            return out.push((Route::Broker, attach));
         }
         if self.phase != Phase::Waiting {
             self.attempt.0 = self.attempt.0.saturating_add(1);
         }
         let ack = self.replies.ack();
-        let packet = if first {
+        let packet = if first && !self.direct.is_forced() {
             self.requests.next_packet(now, ack)
         } else {
             None
@@ -71,7 +78,7 @@ impl Hit {
             seq: 1,
             ..Packet::default()
         };
-        out.push(Message::Open(Open {
+        let open = Open {
             hit: self.key,
             attach: self.attach,
             attempt: self.attempt,
@@ -86,7 +93,8 @@ impl Hit {
             holder: self.config.holder,
             pool: self.config.pool.clone(),
             packet: packet.unwrap_or(nothing),
-        }));
+        };
+        out.push((Route::Broker, Message::Open(open)));
     }
 
     fn timeout_ms(&self) -> u32 {
@@ -103,48 +111,50 @@ impl Hit {
         }
     }
 
-    pub(super) fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Vec<Message>) {
+    pub(super) fn withdraw(&mut self, now: Moment, since: Moment, out: &mut Outbox) {
         if now.since(since) >= self.confirmation() {
             return self.end(Outcome::Lost(Lost::Unconfirmed));
         }
         if self.ask_at <= now {
             self.ask_at = now + self.config.interval / 4;
-            out.push(Message::Withdraw {
-                hit: self.key,
-                attempt: self.attempt,
-            });
+            let (hit, attempt) = (self.key, self.attempt);
+            out.push((Route::Broker, Message::Withdraw { hit, attempt }));
         }
     }
 
-    pub(super) fn send_packets(&mut self, now: Moment, out: &mut Vec<Message>) {
+    pub(super) fn send_packets(&mut self, now: Moment, out: &mut Outbox) {
         let (hit, attach, direction) = (self.key, self.attach, Direction::ToSlot);
         while self.requests.has_unsent() {
+            let Some(route) = self.direct.for_bytes(self.requests.is_under_way()) else {
+                break;
+            };
             let ack = self.replies.ack();
             let Some(packet) = self.requests.next_packet(now, ack) else {
                 break;
             };
-            out.push(Message::Data(Data {
+            let data = Data {
                 hit,
                 attach,
                 direction,
                 packet,
-            }));
+            };
+            out.push((route, Message::Data(data)));
         }
         if !self.is_finished()
             && let Some(gap) = self.replies.ack_due(now)
         {
-            let ack = self.replies.ack();
-            out.push(Message::Ack(Ack {
+            let ack = Ack {
                 hit,
                 attach,
                 direction,
                 gap,
-                ack,
-            }));
+                ack: self.replies.ack(),
+            };
+            out.push((self.direct.lane.wanted(), Message::Ack(ack)));
         }
     }
 
-    pub(super) fn keep_alive(&mut self, now: Moment, out: &mut Vec<Message>) {
+    pub(super) fn keep_alive(&mut self, now: Moment, out: &mut Outbox) {
         if self.keep_alive_at > now {
             return;
         }
@@ -157,32 +167,26 @@ impl Hit {
             period
         };
         self.keep_alive_at = now + period;
-        let ack = self.replies.ack();
-        out.push(Message::KeepAlive {
-            hit: self.key,
-            attach: self.attach,
-            ack,
-        });
+        let (hit, attach, ack) = (self.key, self.attach, self.replies.ack());
+        let route = self.direct.keeps_alive(now);
+        out.push((route, Message::KeepAlive { hit, attach, ack }));
     }
 
     /// Tells the slot that the holder is there: it has the attach number 0, whoever is attached.
-    fn keep_held(&mut self, now: Moment, out: &mut Vec<Message>) {
+    fn keep_held(&mut self, now: Moment, out: &mut Outbox) {
         if self.keep_alive_at > now {
             return;
         }
         self.keep_alive_at = now + (self.config.ttl / 3).min(self.config.interval);
-        out.push(Message::KeepAlive {
-            hit: self.key,
-            attach: Attach(0),
-            ack: self.replies.ack(),
-        });
+        let (hit, attach, ack) = (self.key, Attach(0), self.replies.ack());
+        out.push((Route::Broker, Message::KeepAlive { hit, attach, ack }));
     }
 
     pub(super) fn is_finished(&self) -> bool {
         self.complete && !self.is_outstanding() && self.replies.peek().is_none()
     }
 
-    pub(super) fn finish(&mut self, out: &mut Vec<Message>) {
+    pub(super) fn finish(&mut self, out: &mut Outbox) {
         if !self.is_finished() {
             return;
         }

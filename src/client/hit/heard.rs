@@ -5,22 +5,27 @@ use std::time::Duration;
 use crate::protocol::ids::{Attach, HitKey};
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::message::{Closed, ClosedReason, Direction, Full, Message, Opened, Packet, Queued};
+use crate::protocol::route::Route;
 use crate::protocol::stream::{Receiver, Sender, Violation};
 use crate::protocol::time::Moment;
 
-use super::{Hit, Lost, NoSlot, Outcome, Phase};
+use super::{Hit, Lost, NoSlot, Outbox, Outcome, Phase};
 
 impl Hit {
-    /// Takes a message.
-    pub fn on_message(&mut self, now: Moment, message: Message, out: &mut Vec<Message>) {
-        if self.phase == Phase::Ended {
+    /// Takes a message that came by this route.
+    pub fn on_message(&mut self, now: Moment, route: Route, message: Message, out: &mut Outbox) {
+        let strange = route == Route::Direct && !self.is_direct_mine(&message);
+        if self.phase == Phase::Ended || strange {
             return;
         }
         self.look(now);
+        if route == Route::Direct {
+            self.direct_heard();
+        }
         match message {
-            Message::Opened(opened) if opened.hit == self.key => self.on_opened(now, &opened),
+            Message::Opened(opened) if opened.hit == self.key => self.on_opened(now, &opened, out),
             Message::Data(data) if self.is_mine(data.hit, data.attach) && data.direction == Direction::ToClient => {
-                self.on_data(now, &data.packet);
+                self.on_data(now, route, &data.packet);
             }
             Message::Ack(ack) if self.is_mine(ack.hit, ack.attach) && ack.direction == Direction::ToClient => {
                 self.slot_heard(now);
@@ -76,7 +81,7 @@ impl Hit {
         self.slot_heard_at = now;
     }
 
-    pub(super) fn on_opened(&mut self, now: Moment, opened: &Opened) {
+    pub(super) fn on_opened(&mut self, now: Moment, opened: &Opened, out: &mut Outbox) {
         let mine = opened.attach == self.attach && opened.client == self.client && opened.attempt <= self.attempt;
         if !mine {
             return;
@@ -111,10 +116,16 @@ impl Hit {
             // Nothing else tells the slot how much this client takes.
             self.replies.ack_within(now, Duration::ZERO);
         }
+        self.on_endpoints(now, &opened.endpoints, out);
     }
 
-    pub(super) fn on_data(&mut self, now: Moment, packet: &Packet) {
+    pub(super) fn on_data(&mut self, now: Moment, route: Route, packet: &Packet) {
         self.slot_heard(now);
+        self.direct.on_reply(packet.body.len());
+        if route != self.direct.lane.wanted() {
+            // The slot waits for this before it changes its route, too.
+            self.replies.ack_within(now, Duration::ZERO);
+        }
         let before = self.replies.next().0;
         let taken = self
             .replies

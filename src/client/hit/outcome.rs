@@ -52,6 +52,17 @@ pub enum Lost {
     Unconfirmed,
     /// The slot broke the protocol.
     Violation(String),
+    /// Nothing but the direct route was wanted, and there is none.
+    NoDirect(NoDirect),
+}
+
+/// Why there is no direct route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoDirect {
+    /// The slot has no socket of its own that this client can reach.
+    NoEndpoint,
+    /// The slot's own socket did not answer for so long.
+    Silent(Duration),
 }
 
 /// What became of the requests; each seq is in one of them, from `first`.

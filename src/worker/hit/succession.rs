@@ -4,6 +4,7 @@ use crate::election::journal::Entry;
 use crate::protocol::ids::Attach;
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::message::{Left, WorkState};
+use crate::protocol::route::Lane;
 use crate::protocol::stream::{Receiver, Sender};
 use crate::protocol::time::Moment;
 
@@ -102,6 +103,7 @@ impl Hit {
         self.lent = 0;
         self.requests = Receiver::new(first, WINDOW_BYTES, true);
         self.replies = Sender::new(first, 0);
+        self.lane = Lane::new(None);
         self.first_seq = first;
         self.last = None;
         if self.request.as_ref().is_some_and(|request| request.ended.is_some()) {

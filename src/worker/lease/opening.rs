@@ -27,6 +27,7 @@ impl Slot {
             hit.attempt = hit.attempt.max(lease.attempt);
             if lease.attach == hit.attach {
                 hit.heard(now);
+                hit.by_broker();
                 let taken = hit.resume(now, &lease.packet);
                 hit.start_next(now, out);
                 if let Err(violation) = taken {
@@ -119,7 +120,7 @@ impl Slot {
                 ack: hit.requests.ack(),
                 ttl_ms: u32::try_from(hit.ttl.as_millis()).unwrap_or(u32::MAX),
                 left: hit.left,
-                endpoints: Vec::new(),
+                endpoints: self.endpoints.clone(),
             })));
         }
     }
@@ -193,6 +194,7 @@ impl Slot {
         let occupied = attach <= hit.attach || !hit.is_detached(now, liveness);
         if again {
             hit.heard(now);
+            hit.by_broker();
         } else if occupied {
             let current = hit.attach;
             return out.push(Action::Send(Message::Occupied {

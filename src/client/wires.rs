@@ -1,0 +1,125 @@
+//! A client's connections: to the broker, and, once its Hit wants that, to the slot itself.
+
+use std::path::{Path, PathBuf};
+
+use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Sent, endpoint_path};
+use crate::protocol::Message;
+use crate::protocol::route::Route;
+
+/// A socket, and whether nobody was at its other end when it was last looked at.
+struct Wire {
+    dealer: Dealer,
+    no_route: bool,
+}
+
+/// Both of them.
+pub(super) struct Wires {
+    context: Context,
+    broker: Wire,
+    direct: Option<Wire>,
+    /// Where slots' own sockets are: no others are connected to, since the key of the Hit is sent there, which is all
+    /// that one needs to take it over.
+    members: PathBuf,
+}
+
+/// What became of a connection to the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It is there.
+    Yes,
+    /// It is tried.
+    NotYet,
+    /// It cannot be.
+    Never,
+}
+
+/// Items of one wait.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    broker: Key,
+}
+
+impl Wires {
+    /// A connection to the broker's socket, and none to a slot.
+    pub(super) fn new(context: &Context, socket: &Path) -> Result<Self, NetError> {
+        let mut dealer = Dealer::new(context)?;
+        dealer.connect(socket)?;
+        Ok(Self {
+            context: context.clone(),
+            broker: Wire { dealer, no_route: true },
+            direct: None,
+            members: socket.with_file_name("members"),
+        })
+    }
+
+    /// Makes a connection to the slot's own socket, if there is none yet.
+    pub(super) fn reach(&mut self, endpoint: &str) -> Result<Reached, NetError> {
+        if self.direct.is_none() {
+            let path = endpoint_path(endpoint).filter(|path| path.parent() == Some(&self.members));
+            let Some(path) = path else { return Ok(Reached::Never) };
+            let mut dealer = Dealer::new(&self.context)?;
+            dealer.connect(path)?;
+            self.direct = Some(Wire { dealer, no_route: true });
+        }
+        let Some(wire) = &mut self.direct else {
+            return Ok(Reached::NotYet);
+        };
+        wire.no_route &= !wire.dealer.has_route();
+        Ok(if wire.no_route { Reached::NotYet } else { Reached::Yes })
+    }
+
+    /// Whether the connection to the slot has ended since it was there.
+    pub(super) fn has_lost_direct(&mut self) -> bool {
+        let Some(wire) = &mut self.direct else { return false };
+        let lost = !wire.no_route && !wire.dealer.has_route();
+        wire.no_route |= lost;
+        lost
+    }
+
+    /// Sends a message; false if nobody is at the other end.
+    pub(super) fn send(&mut self, route: Route, message: &Message) -> Result<bool, NetError> {
+        let wire = match route {
+            Route::Broker => Some(&mut self.broker),
+            Route::Direct => self.direct.as_mut(),
+        };
+        let Some(wire) = wire else { return Ok(false) };
+        let sent = wire.dealer.send(message.encode())? == Sent::Done;
+        wire.no_route |= !sent;
+        Ok(sent)
+    }
+
+    /// The next message of this route; `None` when there is none. What is no message is no business of the Hit: its
+    /// stream will notice what is missing.
+    pub(super) fn recv(&mut self, route: Route) -> Result<Option<Message>, NetError> {
+        let wire = match route {
+            Route::Broker => Some(&mut self.broker),
+            Route::Direct => self.direct.as_mut(),
+        };
+        let Some(wire) = wire else { return Ok(None) };
+        while let Some(received) = wire.dealer.recv()? {
+            if let Received::Frames(frames) = received
+                && let Ok(message) = Message::decode(&frames.header, frames.body)
+            {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has a wait end when there is something to read, or somebody to send to again.
+    pub(super) fn wait_for<'a>(&'a self, poll: &mut Poll<'a>) -> Keys {
+        let watch = |wire: &Wire| Interest::READ | Interest::WRITE.when(wire.no_route);
+        let broker = poll.socket(&self.broker.dealer, watch(&self.broker));
+        if let Some(wire) = &self.direct {
+            poll.socket(&wire.dealer, watch(wire));
+        }
+        Keys { broker }
+    }
+
+    /// Whether that wait has found a broker where there was none.
+    pub(super) fn has_found_broker(&mut self, ready: &Ready, keys: Keys) -> bool {
+        let found = self.broker.no_route && ready.writable(keys.broker);
+        self.broker.no_route &= !found;
+        found
+    }
+}
