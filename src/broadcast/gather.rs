@@ -244,7 +244,9 @@ impl Gather {
     fn outstanding(&mut self, who: (usize, Member)) -> Option<&mut Seat> {
         let place = *self.index.get(&who)?;
         let seat = self.seats.get_mut(place)?;
-        (seat.verdict.is_none() || broken(Rule::B4)).then_some(seat)
+        let was_lost = matches!(seat.verdict, Some(Verdict::Unreachable(_)));
+        let again = broken(Rule::B4) || (was_lost && broken(Rule::CountedTwice));
+        (seat.verdict.is_none() || again).then_some(seat)
     }
 
     /// What the broker sees of a member that has not answered.

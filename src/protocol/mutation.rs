@@ -40,6 +40,8 @@ pub enum Rule {
     B2,
     /// B4: a member is counted again with each answer.
     B4,
+    /// B4: a member of a host that was lost is counted again when that host comes back.
+    CountedTwice,
     /// E2: a term is what was stored plus one, whatever was heard or the time is.
     E2,
     /// V1: a vote that was cast stands, whatever signs of life come later.
