@@ -6,7 +6,7 @@ use zhit::broker::machine::{Action, Machine};
 use zhit::broker::mesh::Notice;
 use zhit::protocol::ids::{Attach, Attempt, DirId, HitKey};
 use zhit::protocol::mesh::Relayed;
-use zhit::protocol::message::Open;
+use zhit::protocol::message::{Hint, Open, Packet};
 use zhit::protocol::{Message, Moment, Term};
 
 use crate::host::Host;
@@ -18,7 +18,7 @@ use crate::world::{INTERVAL, NAMES, STEP, place_of};
 const ASKER: u64 = 5000;
 
 /// Another host, as the broker of one has said that it sees it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct View {
     /// Its highest term that was taken.
     term: u64,
@@ -28,6 +28,8 @@ pub(crate) struct View {
     heard_at: Moment,
     /// The end of the last standstill, long or not.
     woke_at: Moment,
+    /// Its idle slots, by its last news that were to be taken.
+    idle: u32,
 }
 
 impl Judge {
@@ -68,6 +70,10 @@ impl Judge {
         if counts {
             view.heard_at = now;
         }
+        if let (true, Message::News(news)) = (counts, message) {
+            let pool = news.pools.iter().find(|one| one.pool == NAMES[between.1]);
+            view.idle = pool.map_or(0, |pool| pool.idle);
+        }
     }
 
     /// The broker of one host tells what it thinks of another. A stale term is never taken after a newer one.
@@ -83,7 +89,7 @@ impl Judge {
                 assert!(view.is_up, "{what}, which was not there");
                 let silent = now.since(view.heard_at) + STEP;
                 assert!(silent >= Self::liveness(), "{what}, heard {silent:?} ago");
-                view.is_up = false;
+                (view.is_up, view.idle) = (false, 0);
             }
             Notice::OtherLayout => panic!("{what}"),
         }
@@ -105,22 +111,20 @@ impl Judge {
         }
     }
 
-    /// Those that a broker names to who looks for a slot are up.
+    /// Whom a broker names to one who looks for a slot is up, and has what it has told last.
     pub(crate) fn check_hints(&self, now: Moment, hosts: &mut [Host]) {
         for host in hosts.iter_mut().filter(|host| host.serves()) {
             let by = host.place;
             let Some(machine) = &mut host.machine else { continue };
             for ((_, of), view) in self.views.iter().filter(|((one, _), _)| *one == by) {
-                for named in hints(now, machine, NAMES[*of]) {
-                    assert_eq!(named, NAMES[*of]);
-                    let silent = now.since(view.heard_at.max(view.woke_at));
-                    let is_fresh = silent <= Self::liveness() + STEP * 2;
-                    assert!(
-                        view.is_up && is_fresh,
-                        "{} names {named}, silent for {silent:?}",
-                        NAMES[by]
-                    );
-                }
+                let hints = hints(now, machine, NAMES[*of]);
+                let silent = now.since(view.heard_at.max(view.woke_at));
+                let is_fresh = view.is_up && silent <= Self::liveness() + STEP * 2;
+                let what = format!("{} names {hints:?}, silent for {silent:?}, {view:?}", NAMES[by]);
+                assert!(hints.is_empty() || is_fresh, "{what}");
+                let idle = hints.iter().map(|hint| hint.idle).sum::<u32>();
+                assert!(hints.iter().all(|hint| hint.host == NAMES[*of]), "{what}");
+                assert_eq!(idle, if view.is_up { view.idle } else { 0 }, "{what}");
             }
         }
     }
@@ -146,7 +150,7 @@ impl Judge {
 }
 
 /// Where else there are idle slots of a pool, says a broker that has none.
-fn hints(now: Moment, machine: &mut Machine, pool: &str) -> Vec<String> {
+fn hints(now: Moment, machine: &mut Machine, pool: &str) -> Vec<Hint> {
     let open = Open {
         hit: HitKey::from_bytes([7; 16]),
         attach: Attach(1),
@@ -161,7 +165,7 @@ fn hints(now: Moment, machine: &mut Machine, pool: &str) -> Vec<String> {
         timeout_ms: 0,
         holder: None,
         pool: pool.to_owned(),
-        packet: zhit::protocol::message::Packet::default(),
+        packet: Packet::default(),
     };
     let mut out = Vec::new();
     machine.on_message(now, peer(ASKER), Message::Open(open), &mut out);
@@ -169,6 +173,5 @@ fn hints(now: Moment, machine: &mut Machine, pool: &str) -> Vec<String> {
         Action::Send(_, Message::Full(full)) => Some(full),
         _ => None,
     });
-    let hints = full.expect("no slot is here").hints;
-    hints.into_iter().map(|hint| hint.host).collect()
+    full.expect("no slot is here").hints
 }

@@ -36,7 +36,7 @@ const FAULTS_END: Duration = Duration::from_secs(12);
 const BOUND: Duration = Duration::from_secs(3);
 
 /// After so many steps brokers are asked for hints.
-const HINTS_EVERY: u64 = 20;
+const HINTS_EVERY: u64 = 10;
 
 /// The time, and whether it is told what happens.
 #[derive(Clone, Copy)]
