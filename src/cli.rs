@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-pub use texts::{ENVIRONMENT, Example, FILES, HANDLER_CONTROL, HANDLER_ENVIRONMENT, examples};
+pub use texts::{
+    ENVIRONMENT, Example, FILES, FOLDED, HANDLER_CONTROL, HANDLER_ENVIRONMENT, TROUBLED, captures, examples,
+};
 use values::{Span, batch, choice, interval, name, span, span_or_zero, ttl};
 
 use crate::builtin::Builtin;

@@ -355,3 +355,34 @@ fn a_socket_that_was_taken_away_is_made_anew() {
     end(all);
     host.stop();
 }
+
+/// Whoever serves a Hit may ask everybody; whoever answers a broadcast may not, or it could go round for ever.
+#[test]
+fn a_hits_handler_may_broadcast_and_a_broadcasts_may_not() {
+    let mut host = Host::new();
+    let zhit = env!("CARGO_BIN_EXE_zhit");
+    let all = workers(&host, 2, "echo fine");
+    let asks = format!("{zhit} broadcast --interval 100ms --fold x");
+    host.start_worker(&["--pool", "askers", "--", "sh", "-c", &asks]);
+    host.wait_for_slots(3);
+    host.client(&["--pool", "askers", "--wait", "5s", "x"])
+        .run()
+        .code(0)
+        .wrote("alpha/w[1-2] (2)\n  fine\n");
+    let again = format!("{zhit} broadcast x");
+    let nested = workers_of(&host, "nested", &again);
+    host.wait_for_slots(4);
+    broadcast(&host, &["--pool", "nested", "x"])
+        .run()
+        .code(1)
+        .says("alpha/w4 failed: exit 2: ")
+        .says("one that starts another could go round for ever; refused");
+    nested.end_by(Signal::TERM).code(0);
+    end(all);
+    host.stop();
+}
+
+fn workers_of(host: &Host, pool: &str, script: &str) -> Process {
+    let all = [&["worker"], &QUICK[..], &["--grace", "0s", "--pool", pool, "--on-broadcast", script]].concat();
+    host.zhit(&all).start()
+}

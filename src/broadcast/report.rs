@@ -302,3 +302,7 @@ struct Whole {
 #[cfg(test)]
 #[path = "report_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "captures_tests.rs"]
+mod captures_tests;

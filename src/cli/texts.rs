@@ -120,6 +120,42 @@ pub fn examples(command: &str) -> &'static [Example] {
     }
 }
 
+/// A broadcast that is folded, as a terminal shows it: 300 members, one of which says no version.
+pub const FOLDED: &str = "\
+$ zhit broadcast --fold version
+alpha/w[1-100],beta/w[1-100] (200)
+  1.4.2
+gamma/w[1-60,62-100] (99)
+  1.4.1
+gamma/w61 (1) [exit 1]
+gamma/w61 failed: exit 1: no such file
+expected 300 = 299 ok + 1 failed in 0.21s
+";
+
+/// One in which all went wrong that can, line by line as it came.
+pub const TROUBLED: &str = "\
+$ zhit broadcast reload
+gamma unreachable: its broker has not been heard for 9.0s, says alpha
+alpha/w1: reloaded
+beta/w1: reloaded
+alpha/w2 failed: exit 3: no such table
+alpha/w3 dead: its process ended without goodbye 0.1s ago; it had begun this
+beta/w3 left: it said goodbye 0.2s ago; it had not begun this
+beta/w2 hung: loop still for 5.2s, heartbeat 5.1s old, last word 5.1s ago
+expected 7 = 2 ok + 1 failed + 1 hung + 1 dead + 1 left + 1 unreachable in 5.20s
+";
+
+/// What a command shows on a terminal, with what it is: a test compares it with what is printed.
+pub fn captures(command: &str) -> &'static [Example] {
+    match command {
+        "broadcast" => &[
+            ("The same reply is told once, the many first:", FOLDED),
+            ("Who does not answer is named, with what is known of it, and the books balance:", TROUBLED),
+        ],
+        _ => &[],
+    }
+}
+
 /// The variables that every command reads, with what each does.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("ZHIT_HOST", "name of this host, unless --host says it"),

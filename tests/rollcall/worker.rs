@@ -120,7 +120,7 @@ impl Worker {
             alive: self.alive,
             left: self.left,
             session: 1,
-            pool: "default".to_owned(),
+            pool: NAMES[self.host].to_owned(),
             broadcasts: Vec::new(),
             broadcast_group: None,
             slots: Vec::new(),

@@ -69,6 +69,7 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> io::Result<Vec<u
     }
     let mut ours = Roff::new();
     examples(&mut ours, name);
+    captures(&mut ours, name);
     table(&mut ours, "ENVIRONMENT", cli::ENVIRONMENT);
     if name == "worker" {
         ours.control("PP", [])
@@ -94,6 +95,17 @@ fn examples(page: &mut Roff, name: &str) {
             .text([bold(*line)])
             .control("fi", [])
             .control("RE", []);
+    }
+}
+
+fn captures(page: &mut Roff, name: &str) {
+    for (what, seen) in cli::captures(name) {
+        page.control("PP", []).text([roman(*what)]);
+        page.control("RS", ["4"]).control("nf", []);
+        for line in seen.lines() {
+            page.text([roman(line)]);
+        }
+        page.control("fi", []).control("RE", []);
     }
 }
 
