@@ -58,18 +58,18 @@ fn body() -> Vec<u8> {
     words.take(BODY_BYTES / 8).flatten().collect()
 }
 
+/// A line that is longer than all that is said beside the bytes of a round.
+const LONG_LINE: usize = 2000;
+
 /// A client whose lines the test writes, and that has gone over to the direct route, both ways.
 fn straight(host: &Host, relay: &Relay) -> (Process, usize) {
     let mut client = host.client(&["--lines"]).hold_stdin().start();
     let mut said = 0;
     let mut round = |client: &mut Process| {
-        client
-            .stdin
-            .as_mut()
-            .expect("held")
-            .write_all(b"again\n")
-            .expect("a line");
-        said += 6;
+        let line = "x".repeat(LONG_LINE - 1) + "\n";
+        let stdin = client.stdin.as_mut().expect("held");
+        stdin.write_all(line.as_bytes()).expect("a line");
+        said += LONG_LINE;
         client.wait_for_stdout(said);
     };
     round(&mut client);
@@ -77,7 +77,8 @@ fn straight(host: &Host, relay: &Relay) -> (Process, usize) {
         let before = relay.passed();
         round(&mut client);
         let after = relay.passed();
-        (after.0 > before.0 + 60 && after.1 > before.1 + 60).then_some(())
+        let long = LONG_LINE as u64;
+        (after.0 - before.0 >= long && after.1 - before.1 >= long).then_some(())
     });
     (client, said)
 }
@@ -133,13 +134,45 @@ fn a_pipeline_does_not_notice_that_its_broker_is_killed() {
     host.stop();
 }
 
+#[test]
+fn a_client_that_no_broker_knows_learns_of_its_workers_death() {
+    let mut host = echoing();
+    let relay = relayed(&host);
+    let (client, _) = straight(&host, &relay);
+    host.take_broker().end_by(Signal::KILL);
+    host.wait_for("the Hit at the next broker", |pong| {
+        pong.workers.iter().any(|worker| worker.busy == 1)
+    });
+    let began = zhit::clock::now();
+    host.take_first_worker().end_by(Signal::KILL);
+    let lost = client.wait().code(6);
+    let took = zhit::clock::now().since(began);
+    assert!(
+        took < 2 * SECOND,
+        "it asks as soon as its connection has ended: {took:?}"
+    );
+    lost.says("its worker died");
+    drop(relay);
+    host.stop();
+}
+
 /// A large body each way, while the direct route fails in this way; the reply is what was sent.
 fn large_body_survives(fails: impl FnOnce(&Relay)) {
+    large_body_of(&[], fails);
+}
+
+/// The same, with these flags, which may name a Hit that another client has opened.
+fn large_body_of(flags: &[&str], fails: impl FnOnce(&Relay)) {
     let host = echoing();
     let relay = relayed(&host);
+    let opened = flags
+        .contains(&"--hit")
+        .then(|| host.client(&["--open"]).run().code(0).text());
+    let name: Vec<&str> = opened.iter().map(|name| name.trim()).collect();
     let body = body();
     let digest = xxh3_64(&body);
-    let client = host.client(&QUICK).stdin(body).digest_stdout().start();
+    let arguments = [&QUICK, flags, &name[..]].concat();
+    let client = host.client(&arguments).stdin(body).digest_stdout().start();
     eventually("some of the body by the direct route", || {
         let (to_slot, to_client) = relay.passed();
         (to_slot > SOME_BYTES && to_client > SOME_BYTES).then_some(())
@@ -150,6 +183,9 @@ fn large_body_survives(fails: impl FnOnce(&Relay)) {
     let (digested, ended) = finish(client);
     ended.code(0).quiet();
     assert_eq!(digested, (BODY_BYTES, digest));
+    if let [name] = name[..] {
+        host.client(&["--close", name]).run().code(0);
+    }
     host.wait_for_slots(1);
     drop(relay);
     host.stop();
@@ -166,6 +202,11 @@ fn finish(mut client: Process) -> ((usize, u64), cluster::Ended) {
 #[test]
 fn a_body_goes_on_by_the_broker_when_its_connection_breaks() {
     large_body_survives(Relay::break_off);
+}
+
+#[test]
+fn a_body_of_a_hit_that_another_opened_goes_on_by_the_broker() {
+    large_body_of(&["--hit"], Relay::break_off);
 }
 
 #[test]

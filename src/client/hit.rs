@@ -514,7 +514,8 @@ impl Hit {
                 let silent = self.is_outstanding().then(|| self.slot_heard_at + self.liveness());
                 let alive = self.keep_alive_at.min(self.looked_at + self.config.interval);
                 let alive = earliest(Some(alive), self.replies.next_deadline());
-                let direct = earliest(self.direct_deadline(), self.deadline());
+                let turn = self.direct.lane.deadline(self.requests.is_under_way());
+                let direct = earliest(earliest(self.direct_deadline(), turn), self.deadline());
                 earliest(earliest(alive, silent), direct)
             }
             Phase::Resuming => {

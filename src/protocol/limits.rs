@@ -97,6 +97,10 @@ pub const WARM_MAX: u32 = 64;
 /// How long a Hit is served before its client connects to the slot itself: many are over by then.
 pub const DIRECT_AFTER: Duration = Duration::from_millis(1);
 
+/// How long an end that changes its route waits for the acknowledgement of what is under way by the old one: far above a
+/// round trip through a broker that runs. One that has just died or stopped must not hold the Hit up.
+pub const TURN_WITHIN: Duration = Duration::from_millis(100);
+
 /// Bytes of replies after which a client connects to the slot though it has no more to ask: more are to be expected.
 pub const DIRECT_AFTER_BYTES: u64 = CHUNK_BYTES_MAX as u64;
 

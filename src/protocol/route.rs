@@ -2,8 +2,11 @@
 //!
 //! Both carry the same stream, so an end may change from one to the other at any byte. Bytes on two routes can overtake
 //! each other, though, and the stream would take that for a loss and send a window again. So an end that changes by
-//! choice waits until all that it has sent is acknowledged, which takes a round trip; one whose route is dead sends
-//! again what is not. docs/protocol.md section 7.8.
+//! choice waits until all that it has sent is acknowledged, which takes a round trip; one whose route is dead, or as slow
+//! as if it were, sends again what is not. docs/protocol.md section 7.8.
+
+use super::limits::TURN_WITHIN;
+use super::time::Moment;
 
 /// Which way a message goes, as a client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +57,8 @@ impl Routing {
 pub struct Lane<R> {
     at: R,
     wanted: R,
+    /// When that became another.
+    turned_at: Moment,
 }
 
 impl<R: Copy + PartialEq> Lane<R> {
@@ -62,6 +67,7 @@ impl<R: Copy + PartialEq> Lane<R> {
         Self {
             at: route,
             wanted: route,
+            turned_at: Moment::ZERO,
         }
     }
 
@@ -76,8 +82,15 @@ impl<R: Copy + PartialEq> Lane<R> {
     }
 
     /// What is new goes this way, once nothing is under way by another.
-    pub const fn turn_to(&mut self, route: R) {
-        self.wanted = route;
+    pub fn turn_to(&mut self, now: Moment, route: R) {
+        if self.wanted != route {
+            (self.wanted, self.turned_at) = (route, now);
+        }
+    }
+
+    /// When what is under way by the old route is not waited for any longer: the caller then [jumps](Self::jump_to).
+    pub fn deadline(&self, under_way: bool) -> Option<Moment> {
+        (self.is_turning() && under_way).then(|| self.turned_at + TURN_WITHIN)
     }
 
     /// What is not acknowledged goes this way at once: the other route is dead. The caller sends it again.
@@ -99,11 +112,13 @@ impl<R: Copy + PartialEq> Lane<R> {
 mod tests {
     use super::*;
 
+    const NOW: Moment = Moment::from_micros(5);
+
     #[test]
     fn bytes_change_their_way_when_none_are_under_way() {
         let mut lane = Lane::new(Route::Broker);
         assert_eq!(lane.for_bytes(true), Some(Route::Broker));
-        lane.turn_to(Route::Direct);
+        lane.turn_to(NOW, Route::Direct);
         assert_eq!((lane.wanted(), lane.is_turning()), (Route::Direct, true));
         assert_eq!(lane.for_bytes(true), None, "they would overtake those before them");
         assert_eq!(lane.for_bytes(false), Some(Route::Direct));
@@ -113,9 +128,23 @@ mod tests {
     #[test]
     fn a_change_that_is_taken_back_holds_nothing_up() {
         let mut lane = Lane::new(Route::Broker);
-        lane.turn_to(Route::Direct);
-        lane.turn_to(Route::Broker);
+        lane.turn_to(NOW, Route::Direct);
+        lane.turn_to(NOW, Route::Broker);
         assert_eq!(lane.for_bytes(true), Some(Route::Broker));
+    }
+
+    #[test]
+    fn a_change_has_its_time() {
+        let mut lane = Lane::new(Route::Broker);
+        assert_eq!(lane.deadline(true), None);
+        lane.turn_to(NOW, Route::Direct);
+        lane.turn_to(NOW + TURN_WITHIN, Route::Direct);
+        assert_eq!(
+            lane.deadline(true),
+            Some(NOW + TURN_WITHIN),
+            "told again it is no newer"
+        );
+        assert_eq!(lane.deadline(false), None, "nothing is waited for");
     }
 
     #[test]

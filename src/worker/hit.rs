@@ -305,6 +305,7 @@ impl Hit {
     pub(super) fn flush(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.finish_request();
         self.start_next(now, out);
+        self.hasten(now);
         while self.replies.has_unsent() {
             let Some(way) = self.lane.for_bytes(self.replies.is_under_way()) else {
                 break;
@@ -337,7 +338,8 @@ impl Hit {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        earliest(self.silent_at(), self.requests.next_deadline())
+        let turn = self.lane.deadline(self.replies.is_under_way());
+        earliest(earliest(self.silent_at(), turn), self.requests.next_deadline())
     }
 
     pub(super) fn on_handler_state(&mut self, state: WorkState, progress: Option<&Progress>) {

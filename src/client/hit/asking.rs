@@ -23,6 +23,7 @@ impl Hit {
             }
             Phase::Withdrawing { since } => self.withdraw(now, since, out),
             Phase::Open => {
+                self.hasten(now);
                 self.send_packets(now, out);
                 self.keep_alive(now, out);
                 self.tend_direct(now, out);

@@ -177,7 +177,7 @@ impl Hit {
     }
 
     /// The slot speaks by the direct route: it lives, and what is new goes there.
-    pub(super) fn direct_heard(&mut self) {
+    pub(super) fn direct_heard(&mut self, now: Moment) {
         self.direct.state = State::Up { asked_at: None };
         self.direct.failures = 0;
         if self.phase == Phase::Resuming {
@@ -186,7 +186,7 @@ impl Hit {
             self.requests.rewind();
             self.phase = Phase::Open;
         } else {
-            self.direct.lane.turn_to(Route::Direct);
+            self.direct.lane.turn_to(now, Route::Direct);
         }
     }
 
@@ -203,6 +203,15 @@ impl Hit {
         if self.phase == Phase::Open {
             self.phase = Phase::Resuming;
             self.ask_at = now;
+        }
+    }
+
+    /// What went by the broker is not acknowledged for so long that it may be lost with it.
+    pub(super) fn hasten(&mut self, now: Moment) {
+        let under_way = self.requests.is_under_way();
+        if self.direct.lane.deadline(under_way).is_some_and(|at| at <= now) {
+            self.direct.lane.jump_to(self.direct.lane.wanted());
+            self.requests.rewind();
         }
     }
 

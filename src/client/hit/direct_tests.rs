@@ -1,5 +1,6 @@
 use super::super::tests::{Bench, INTERVAL, TTL};
 use super::*;
+use crate::protocol::limits::TURN_WITHIN;
 use crate::protocol::message::{AckPoint, WorkState, Working};
 
 /// What it sends, and which way.
@@ -92,6 +93,25 @@ fn the_slot_is_asked_before_it_is_trusted() {
     all.ack.seq = 3;
     hear_straight(&mut bench, Message::Working(all));
     assert_eq!(sent(&mut bench), ["DATA DIRECT"]);
+}
+
+#[test]
+fn a_broker_that_stops_in_the_middle_of_the_change_is_not_waited_for() {
+    let mut bench = bench_of(Routing::Auto);
+    bench.hear(opened(&bench));
+    bench.step(DIRECT_AFTER);
+    bench.hit.on_direct_route(bench.now);
+    bench.write();
+    bench.hit.flush(bench.now, &mut bench.out);
+    let answer = Message::Working(Working {
+        ack: bench.ack(),
+        ..working(&bench)
+    });
+    hear_straight(&mut bench, answer);
+    bench.out.clear();
+    assert_eq!(bench.hit.next_deadline(), Some(bench.now + TURN_WITHIN));
+    bench.step(TURN_WITHIN);
+    assert_eq!(sent(&mut bench), ["DATA DIRECT"], "both requests, again");
 }
 
 #[test]
@@ -214,6 +234,45 @@ fn forced_it_sends_no_request_by_the_broker() {
     });
     hear_straight(&mut bench, answer);
     assert_eq!(sent(&mut bench), ["DATA DIRECT"]);
+}
+
+#[test]
+fn forced_it_waits_for_a_connection_that_has_ended_to_come_back() {
+    let mut bench = bench_of(Routing::Direct);
+    bench.hear(opened(&bench));
+    bench.hit.on_direct_route(bench.now);
+    bench.hit.flush(bench.now, &mut bench.out);
+    let answer = Message::Working(Working {
+        ack: bench.ack(),
+        ..working(&bench)
+    });
+    hear_straight(&mut bench, answer.clone());
+    bench.hit.on_direct_lost(bench.now);
+    bench.out.clear();
+    bench.hit.flush(bench.now, &mut bench.out);
+    bench.hear(opened(&bench));
+    assert_eq!(sent(&mut bench), ["OPEN BROKER"], "and no bytes");
+    bench.hit.on_direct_route(bench.now);
+    bench.hit.flush(bench.now, &mut bench.out);
+    hear_straight(&mut bench, answer);
+    assert_eq!(sent(&mut bench), ["KEEPALIVE DIRECT", "DATA DIRECT"]);
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_connected_to_is_left_alone() {
+    let mut bench = bench_of(Routing::Auto);
+    bench.hear(opened(&bench));
+    bench.step(DIRECT_AFTER);
+    bench.hit.on_direct_impossible(&mut bench.out);
+    assert_eq!(bench.hit.direct_endpoint(), None);
+    assert_eq!(bench.hit.outcome, None);
+    let mut forced = bench_of(Routing::Direct);
+    forced.hear(opened(&forced));
+    forced.hit.on_direct_impossible(&mut forced.out);
+    assert_eq!(
+        forced.hit.outcome,
+        Some(Outcome::Lost(Lost::NoDirect(NoDirect::NoEndpoint)))
+    );
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Hit {
         }
         self.look(now);
         if route == Route::Direct {
-            self.direct_heard();
+            self.direct_heard(now);
         }
         match message {
             Message::Opened(opened) if opened.hit == self.key => self.on_opened(now, &opened, out),

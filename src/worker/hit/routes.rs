@@ -45,6 +45,15 @@ impl Hit {
         }
     }
 
+    /// What went by the old way is not acknowledged for so long that it may be lost with it.
+    pub(super) fn hasten(&mut self, now: Moment) {
+        let under_way = self.replies.is_under_way();
+        if self.lane.deadline(under_way).is_some_and(|at| at <= now) {
+            self.lane.jump_to(self.lane.wanted());
+            self.replies.rewind();
+        }
+    }
+
     /// Bytes have come another way than the client's new one: it waits for their acknowledgement before it changes over.
     pub(in crate::worker) fn hurry_turning(&mut self, now: Moment, way: Option<Peer>) {
         if way != self.lane.wanted() {

@@ -36,7 +36,7 @@ impl Slot {
             return;
         }
         // What is said to a client goes where it speaks.
-        hit.lane.turn_to(Some(from));
+        hit.lane.turn_to(now, Some(from));
         self.take(now, Some(from), message, out);
     }
 

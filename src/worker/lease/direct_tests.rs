@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::limits::TURN_WITHIN;
 use crate::protocol::message::Opened;
 
 const FIRST: &[u8] = b"\0peer1";
@@ -107,6 +108,20 @@ fn replies_under_way_by_the_broker_are_not_overtaken() {
     all.offset = 4;
     bench.hear_straight(ack(1, all));
     assert_eq!(bench.done(), ["DATA straight"]);
+}
+
+#[test]
+fn a_broker_that_stops_in_the_middle_of_the_change_is_not_waited_for() {
+    let mut bench = Bench::running();
+    bench.answer(b"some");
+    bench.done();
+    bench.hear_straight(keep_alive(1, 1));
+    bench.answer(b" more");
+    bench.done();
+    bench.now += TURN_WITHIN;
+    assert_eq!(bench.slot.next_deadline(), Some(bench.now));
+    bench.slot.on_tick(bench.now, &mut bench.out);
+    assert_eq!(bench.done(), ["DATA straight"], "from the first byte on");
 }
 
 #[test]
