@@ -383,6 +383,11 @@ fn a_hits_handler_may_broadcast_and_a_broadcasts_may_not() {
 }
 
 fn workers_of(host: &Host, pool: &str, script: &str) -> Process {
-    let all = [&["worker"], &QUICK[..], &["--grace", "0s", "--pool", pool, "--on-broadcast", script]].concat();
+    let all = [
+        &["worker"],
+        &QUICK[..],
+        &["--grace", "0s", "--pool", pool, "--on-broadcast", script],
+    ]
+    .concat();
     host.zhit(&all).start()
 }

@@ -159,12 +159,16 @@ fn a_troubled_broadcast_is_as_the_man_page_shows_it() {
     // Time goes on, and nothing is heard of the last one.
     for millis in (500..5200).step_by(100) {
         shown.gather.on_tick(at(millis), &mut shown.out);
-        shown.hear(millis, 1, Message::Condition(Condition {
-            id: ID,
-            member: member(2),
-            silent_ms: 0,
-            still_ms: 0,
-        }));
+        shown.hear(
+            millis,
+            1,
+            Message::Condition(Condition {
+                id: ID,
+                member: member(2),
+                silent_ms: 0,
+                still_ms: 0,
+            }),
+        );
     }
     let condition = Condition {
         id: ID,

@@ -150,7 +150,10 @@ pub fn captures(command: &str) -> &'static [Example] {
     match command {
         "broadcast" => &[
             ("The same reply is told once, the many first:", FOLDED),
-            ("Who does not answer is named, with what is known of it, and the books balance:", TROUBLED),
+            (
+                "Who does not answer is named, with what is known of it, and the books balance:",
+                TROUBLED,
+            ),
         ],
         _ => &[],
     }
