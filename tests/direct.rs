@@ -135,6 +135,46 @@ fn a_pipeline_does_not_notice_that_its_broker_is_killed() {
 }
 
 #[test]
+fn a_direct_route_that_comes_back_is_used_again() {
+    let host = echoing();
+    let relay = relayed(&host);
+    let (mut client, mut said) = straight(&host, &relay);
+    relay.interrupt();
+    let before = relay.passed();
+    let long = LONG_LINE as u64;
+    eventually("the way back to the direct route", || {
+        let line = "x".repeat(LONG_LINE - 1) + "\n";
+        client
+            .stdin
+            .as_mut()
+            .expect("held")
+            .write_all(line.as_bytes())
+            .expect("a line");
+        said += LONG_LINE;
+        client.wait_for_stdout(said);
+        let after = relay.passed();
+        (after.0 - before.0 >= long && after.1 - before.1 >= long).then_some(())
+    });
+    assert_eq!(relay.connections(), 2);
+    // It waited for that, and did not spin, which would cost most of three seconds.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", client.pid())).expect("it runs");
+    let times: Vec<u64> = stat
+        .split(' ')
+        .skip(13)
+        .take(2)
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    assert!(
+        times.iter().sum::<u64>() < 80,
+        "clock ticks in user and kernel mode: {times:?}"
+    );
+    drop(client.stdin.take());
+    client.wait().code(0).quiet();
+    drop(relay);
+    host.stop();
+}
+
+#[test]
 fn a_client_that_no_broker_knows_learns_of_its_workers_death() {
     let mut host = echoing();
     let relay = relayed(&host);

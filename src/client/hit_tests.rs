@@ -144,7 +144,7 @@ impl Bench {
         }
     }
 
-    fn sent(&mut self) -> Vec<String> {
+    pub(super) fn sent(&mut self) -> Vec<String> {
         let sent = std::mem::take(&mut self.out).into_iter();
         sent.map(|(_, message)| format!("{:?}", message.head().command).to_uppercase())
             .collect()

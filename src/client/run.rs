@@ -345,7 +345,7 @@ impl Client {
             .map_or(TURN_MAX, |at| at.since(now).min(TURN_MAX));
         let input = stdin();
         let mut poll = Poll::new();
-        let keys = self.wires.wait_for(&mut poll);
+        let keys = self.wires.wait_for(&mut poll, self.hit.direct_endpoint().is_some());
         let woken = poll.fd(waker, Interest::READ);
         let wants = self.source.wants_stdin(&self.hit);
         let stdin_key = poll.fd(&input, Interest::READ.when(wants));

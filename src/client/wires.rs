@@ -106,12 +106,13 @@ impl Wires {
         Ok(None)
     }
 
-    /// Has a wait end when there is something to read, or somebody to send to again.
-    pub(super) fn wait_for<'a>(&'a self, poll: &mut Poll<'a>) -> Keys {
-        let watch = |wire: &Wire| Interest::READ | Interest::WRITE.when(wire.no_route);
-        let broker = poll.socket(&self.broker.dealer, watch(&self.broker));
+    /// Has a wait end when there is something to read, or somebody to send to again; at the slot only if that is `wanted`,
+    /// for a connection that comes back unwanted would end every wait.
+    pub(super) fn wait_for<'a>(&'a self, poll: &mut Poll<'a>, wanted: bool) -> Keys {
+        let watch = |wire: &Wire, wanted| Interest::READ | Interest::WRITE.when(wire.no_route && wanted);
+        let broker = poll.socket(&self.broker.dealer, watch(&self.broker, true));
         if let Some(wire) = &self.direct {
-            poll.socket(&wire.dealer, watch(wire));
+            poll.socket(&wire.dealer, watch(wire, wanted));
         }
         Keys { broker }
     }

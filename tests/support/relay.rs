@@ -72,6 +72,11 @@ impl Relay {
         self.shared.break_all();
     }
 
+    /// Breaks every connection; others can be made.
+    pub(crate) fn interrupt(&self) {
+        self.shared.break_all();
+    }
+
     /// From now on nothing passes, though connections stay.
     pub(crate) fn swallow(&self) {
         self.shared.swallows.store(true, Ordering::Release);

@@ -15,6 +15,7 @@ impl Hit {
     /// [`consumed`](Self::consumed) the caller does so once for all.
     pub fn flush(&mut self, now: Moment, out: &mut Outbox) {
         self.look(now);
+        self.end_as_put_off(now);
         match self.phase {
             Phase::Opening | Phase::Waiting => self.ask(now, out),
             Phase::Resuming => {

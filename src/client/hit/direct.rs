@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::protocol::limits::{DIRECT_AFTER, DIRECT_AFTER_BYTES, DIRECT_FAILURES_MAX};
-use crate::protocol::message::{Direction, Message};
+use crate::protocol::limits::{DIRECT_AFTER, DIRECT_AFTER_BYTES, DIRECT_FAILURES_MAX, TURN_WITHIN};
+use crate::protocol::message::{Closed, Direction, Message};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::route::{Lane, Route, Routing};
-use crate::protocol::time::Moment;
+use crate::protocol::time::{Moment, earliest};
 
 use super::{Hit, Lost, NoDirect, Outbox, Outcome, Phase};
 
@@ -35,6 +35,8 @@ pub(super) struct Direct {
     failures: u32,
     /// Bytes of replies so far.
     received: u64,
+    /// What the broker has said of the Hit's end, and until when the slot may say it, behind its bytes.
+    put_off: Option<(Closed, Moment)>,
 }
 
 impl Direct {
@@ -46,6 +48,7 @@ impl Direct {
             lane: Lane::new(Route::Broker),
             failures: 0,
             received: 0,
+            put_off: None,
         }
     }
 
@@ -75,6 +78,11 @@ impl Direct {
 
     pub(super) const fn on_reply(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes as u64);
+    }
+
+    /// The Hit is over, the broker says; bytes of the slot's may be under way.
+    pub(super) fn put_off(&mut self, now: Moment, closed: Closed) {
+        self.put_off.get_or_insert((closed, now + TURN_WITHIN));
     }
 
     /// The way of the next bytes; `None`: none may leave now.
@@ -178,6 +186,10 @@ impl Hit {
 
     /// The slot speaks by the direct route: it lives, and what is new goes there.
     pub(super) fn direct_heard(&mut self, now: Moment) {
+        if !self.is_direct() {
+            // The slot changes over, too, as soon as it knows what has come by the broker.
+            self.replies.ack_within(now, Duration::ZERO);
+        }
         self.direct.state = State::Up { asked_at: None };
         self.direct.failures = 0;
         if self.phase == Phase::Resuming {
@@ -203,6 +215,14 @@ impl Hit {
         if self.phase == Phase::Open {
             self.phase = Phase::Resuming;
             self.ask_at = now;
+        }
+    }
+
+    /// The slot had its time to say itself that the Hit is over, or can say nothing any more.
+    pub(super) fn end_as_put_off(&mut self, now: Moment) {
+        let up = self.is_direct();
+        if let Some((closed, _)) = self.direct.put_off.take_if(|(_, until)| *until <= now || !up) {
+            self.on_closed(now, closed);
         }
     }
 
@@ -284,7 +304,8 @@ impl Hit {
 
     /// When [`tend_direct`](Self::tend_direct) has something to do.
     pub(super) fn direct_deadline(&self) -> Option<Moment> {
-        match self.direct.state {
+        let put_off = self.direct.put_off.as_ref().map(|(_, until)| *until);
+        let state = match self.direct.state {
             State::Unknown | State::Up { asked_at: None } => None,
             State::Up { asked_at: Some(at) } => Some(at + self.answer_patience()),
             State::Resting { .. } => self.direct_at(),
@@ -292,7 +313,8 @@ impl Hit {
                 let until = since + self.direct_patience();
                 Some(ask_at.map_or(until, |at| at.min(until)))
             }
-        }
+        };
+        earliest(put_off, state)
     }
 
     fn end_without_direct(&mut self, why: NoDirect, out: &mut Outbox) {

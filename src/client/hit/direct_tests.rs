@@ -1,7 +1,6 @@
 use super::super::tests::{Bench, INTERVAL, TTL};
 use super::*;
-use crate::protocol::limits::TURN_WITHIN;
-use crate::protocol::message::{AckPoint, WorkState, Working};
+use crate::protocol::message::{AckPoint, ClosedReason, WorkState, Working};
 
 /// What it sends, and which way.
 fn sent(bench: &mut Bench) -> Vec<String> {
@@ -88,7 +87,7 @@ fn the_slot_is_asked_before_it_is_trusted() {
     hear_straight(&mut bench, answer);
     bench.write();
     bench.hit.flush(bench.now, &mut bench.out);
-    assert_eq!(sent(&mut bench), [""; 0], "what is under way is not overtaken");
+    assert_eq!(sent(&mut bench), ["ACK DIRECT"], "what is under way is not overtaken");
     let mut all = working(&bench);
     all.ack.seq = 3;
     hear_straight(&mut bench, Message::Working(all));
@@ -176,6 +175,45 @@ fn the_brokers_silence_does_not_matter_while_the_slot_answers() {
     }
     assert!(sent(&mut bench).iter().all(|what| what.ends_with("DIRECT")));
     assert_eq!(bench.hit.phase, Phase::Open);
+}
+
+#[test]
+fn the_slots_word_that_it_is_over_does_not_overtake_its_bytes() {
+    let closed = |reason| {
+        Message::Closed(Closed {
+            hit: super::super::tests::key(),
+            attach: crate::protocol::Attach(1),
+            reason,
+            started: 2,
+            answered: 1,
+            note: String::new(),
+        })
+    };
+    let mut bench = up();
+    bench.hear(closed(ClosedReason::WorkerLeft));
+    assert_eq!(bench.hit.outcome, None, "by the broker it may be ahead of a reply");
+    hear_straight(&mut bench, closed(ClosedReason::WorkerLeft));
+    assert!(matches!(bench.hit.outcome, Some(Outcome::Lost(Lost::Closed(..)))));
+    // Who leaves may be gone before that is read.
+    for lost in [true, false] {
+        let mut bench = up();
+        bench.hear(closed(ClosedReason::WorkerLeft));
+        assert_eq!(bench.hit.next_deadline(), Some(bench.now + TURN_WITHIN));
+        if lost {
+            bench.hit.on_direct_lost(bench.now);
+            bench.hit.flush(bench.now, &mut bench.out);
+        } else {
+            bench.step(TURN_WITHIN);
+        }
+        assert!(matches!(bench.hit.outcome, Some(Outcome::Lost(Lost::Closed(..)))));
+        assert_eq!(bench.sent(), [""; 0], "there is nothing to resume");
+    }
+    let mut bench = up();
+    bench.hear(closed(ClosedReason::WorkerDied));
+    assert!(
+        matches!(bench.hit.outcome, Some(Outcome::Lost(Lost::Closed(..)))),
+        "nobody else can say so"
+    );
 }
 
 #[test]

@@ -42,7 +42,12 @@ impl Hit {
                 self.check(taken);
             }
             Message::Closed(closed) if closed.hit == self.key && closed.attach <= self.attach => {
-                self.on_closed(now, closed);
+                if route == Route::Broker && self.is_direct() && closed.reason != ClosedReason::WorkerDied {
+                    // It may be ahead of a reply.
+                    self.direct.put_off(now, closed);
+                } else {
+                    self.on_closed(now, closed);
+                }
             }
             Message::Occupied {
                 hit,
