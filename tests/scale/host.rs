@@ -14,7 +14,10 @@ use zhit::protocol::message::{Heartbeat, Register};
 use zhit::protocol::{Message, Moment, Peer, Status, Term};
 use zhit::worker::broadcasts::{self, Broadcasts, Done};
 
-use crate::cost::{HANDLER, INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, PATIENCE, RECEIVE, SEND, Sum, Tally, is_of_mesh, kind, wire_bytes};
+use crate::cost::{
+    HANDLER, INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, PATIENCE, RECEIVE, SEND, Sum, Tally, is_of_mesh, kind,
+    wire_bytes,
+};
 
 /// The term of every broker.
 const TERM: Term = Term(1);

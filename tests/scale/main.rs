@@ -46,7 +46,10 @@ fn every_message_of_a_broadcast_is_accounted_for() {
     // The issuer: ROLL and ASK to each host, THANKS to each member; ROSTER, RECEIPT and ANSWER back.
     assert_eq!((issuer.sent, issuer.received), (2 * 100 + all, 100 + 2 * all));
     // Its broker passes on all of it, both ways; to its own workers one by one.
-    assert_eq!(broker.received, issuer.sent + others * (1 + 2 * per_host) + 2 * per_host);
+    assert_eq!(
+        broker.received,
+        issuer.sent + others * (1 + 2 * per_host) + 2 * per_host
+    );
     assert_eq!(broker.sent, issuer.received + others * (2 + per_host) + 2 * per_host);
     // Another host's: ROLL, ASK, its workers' THANKS, RECEIPT and ANSWER; the latter two it passes on, with ROSTER.
     assert_eq!(other_broker.received, 2 + 3 * per_host);
@@ -69,7 +72,10 @@ fn an_idle_broker_exchanges_a_fixed_number_of_messages_with_each_other_one() {
         let others = (hosts - 1) as f64;
         let greetings = 4.0 / (10.0 * INTERVAL.as_secs_f64());
         let idle = idle::idle(hosts, 10).messages();
-        assert!((idle - others * (2.0 + greetings)).abs() < 0.001, "{hosts} hosts: {idle}");
+        assert!(
+            (idle - others * (2.0 + greetings)).abs() < 0.001,
+            "{hosts} hosts: {idle}"
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use zhit::broadcast::gather::{self, Config, Gather, Phase};
 use zhit::broadcast::seat::Books;
-use zhit::broker::machine::{self, Machine};
+use zhit::broker::machine::Machine;
 use zhit::options::Targets;
 use zhit::protocol::ids::{BroadcastId, ReturnPath};
 use zhit::protocol::limits::MESSAGES_PER_TURN_MAX;
@@ -17,7 +17,9 @@ use zhit::protocol::mesh::{Relay, Within};
 use zhit::protocol::{Message, Moment, Peer};
 use zhit::worker::broadcasts::Broadcasts;
 
-use crate::cost::{INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, PATIENCE, RECEIVE, SEND, Sum, Tally, is_of_mesh, wire_bytes};
+use crate::cost::{
+    INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, PATIENCE, RECEIVE, SEND, Sum, Tally, is_of_mesh, wire_bytes,
+};
 use crate::host::{Host, Others, at_worker, broker, greeting, hear_all, member, name, peer, worker_of, worker_peer};
 
 /// A broadcast that is not closed by then is given up.
@@ -94,7 +96,9 @@ impl World {
             stop_after: None,
         };
         let mut world = Self {
-            hosts: (0..hosts).map(|host| Host::new(began + news_phase(host, hosts))).collect(),
+            hosts: (0..hosts)
+                .map(|host| Host::new(began + news_phase(host, hosts)))
+                .collect(),
             others: Others::new(began, workers),
             began,
             gather: Gather::new(began, config),

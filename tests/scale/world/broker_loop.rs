@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use zhit::broker::machine;
+use zhit::protocol::Moment;
 use zhit::protocol::limits::MESSAGES_PER_TURN_MAX;
-use zhit::protocol::{Message, Moment};
 
 use super::{
     INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, RECEIVE, SEND, World, at_worker, hear_all, is_of_mesh, name, place,
@@ -63,7 +63,9 @@ impl World {
         while room > 0
             && let Some(host) = self.ready.first().copied()
         {
-            let said = self.others.take(host, &mut self.hosts[host], start, &mut self.outcome.sum);
+            let said = self
+                .others
+                .take(host, &mut self.hosts[host], start, &mut self.outcome.sum);
             let Some(letter) = said else {
                 self.ready.remove(&host);
                 self.wait_for(host);
@@ -141,8 +143,7 @@ impl World {
 
     /// One of this host's own workers.
     fn tell_worker(&mut self, number: u32, letter: Letter) {
-        let Some(machine) = self.own.get_mut(&number) else { return };
-        let Message::Ask(_) | Message::Thanks(_) = letter.message else {
+        let Some(machine) = self.own.get_mut(&number) else {
             return;
         };
         for (at, message) in at_worker(machine, letter.at, letter.message) {
