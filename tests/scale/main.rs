@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use cost::INTERVAL;
 use table::Point;
-use world::{Outcome, World};
+use world::{Order, Outcome, World};
 
 /// Hosts of the full run.
 const HOSTS: [usize; 5] = [100, 300, 1000, 3000, 10_000];
@@ -38,7 +38,7 @@ fn every_message_of_a_broadcast_is_accounted_for() {
         worker,
         unthanked,
         ..
-    } = World::new(hosts, workers).run();
+    } = World::new(hosts, workers, Order::ByName).run();
     let (all, others) = (hosts as u64 * u64::from(workers), hosts as u64 - 1);
     let per_host = u64::from(workers);
     assert!(books.balance(), "{books:?}");
@@ -84,7 +84,7 @@ fn the_full_run() {
     if std::env::var("ZHIT_SCALE").is_ok_and(|what| what == "full") {
         let points = HOSTS.map(|hosts| {
             let point = Point::measure(hosts, WORKERS);
-            println!("{hosts} hosts: {:?} {:?}", point.outcome.books, point.outcome.sum.kinds);
+            println!("{}", table::table(std::slice::from_ref(&point)));
             point
         });
         println!("\n{}", table::table(&points));

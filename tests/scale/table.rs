@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use crate::alone::{Alone, alone};
 use crate::idle::{Idle, idle};
-use crate::world::{Outcome, World};
+use crate::world::{Order, Outcome, World};
 
 /// All about a cluster of one size.
 pub(crate) struct Point {
     hosts: usize,
     workers: u32,
     pub(crate) outcome: Outcome,
+    /// Were other hosts taken in turn.
+    in_turn: Outcome,
     idle: Idle,
     alone: Alone,
 }
@@ -34,7 +36,8 @@ impl Point {
         Self {
             hosts,
             workers,
-            outcome: World::new(hosts, workers).run(),
+            outcome: World::new(hosts, workers, Order::ByName).run(),
+            in_turn: World::new(hosts, workers, Order::InTurn).run(),
             idle: idle(hosts, workers),
             alone,
         }
@@ -43,6 +46,7 @@ impl Point {
     fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![("hosts", self.hosts as f64, 0)];
         facts.extend(self.of_broadcast());
+        facts.extend(self.of_turns());
         facts.extend(self.of_mesh());
         facts.extend(self.of_books());
         facts
@@ -74,6 +78,15 @@ impl Point {
             ("longest line at the issuer", o.longest_lines.0 as f64, 0),
             ("longest line at its broker", o.longest_lines.1 as f64, 0),
             ("mesh messages at its broker", o.mesh.messages() as f64, 0),
+        ]
+    }
+
+    fn of_turns(&self) -> Vec<Fact> {
+        let o = &self.in_turn;
+        vec![
+            ("in turn: settled ok", o.books.ok as f64, 0),
+            ("in turn: messages in all", o.sum.messages as f64, 0),
+            ("in turn: s till closed", o.closed_after.as_secs_f64(), 3),
         ]
     }
 

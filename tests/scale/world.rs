@@ -51,7 +51,19 @@ pub(crate) struct Outcome {
     pub(crate) longest_lines: (usize, usize),
 }
 
+/// In which order the broker's loop takes what other hosts have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As it ships: each turn begins with the first name.
+    ByName,
+    /// Each turn begins where the last one ended. A proposal: docs/scale.md.
+    InTurn,
+}
+
 pub(crate) struct World {
+    order: Order,
+    /// The host that was taken from last.
+    last: usize,
     hosts: Vec<Host>,
     others: Others,
     began: Moment,
@@ -81,7 +93,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(hosts: usize, workers: u32) -> Self {
+    pub(crate) fn new(hosts: usize, workers: u32, order: Order) -> Self {
         let began = Moment::from_micros(1_000_000_000);
         let config = Config {
             id: BroadcastId([9; 16]),
@@ -96,6 +108,8 @@ impl World {
             stop_after: None,
         };
         let mut world = Self {
+            order,
+            last: 0,
             hosts: (0..hosts)
                 .map(|host| Host::new(began + news_phase(host, hosts)))
                 .collect(),

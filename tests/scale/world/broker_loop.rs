@@ -8,8 +8,8 @@ use zhit::protocol::Moment;
 use zhit::protocol::limits::MESSAGES_PER_TURN_MAX;
 
 use super::{
-    INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, RECEIVE, SEND, World, at_worker, hear_all, is_of_mesh, name, place,
-    wire_bytes, worker_of, worker_peer,
+    INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, Order, RECEIVE, SEND, World, at_worker, hear_all, is_of_mesh, name,
+    place, wire_bytes, worker_of, worker_peer,
 };
 
 impl World {
@@ -52,7 +52,16 @@ impl World {
         }
     }
 
-    /// One host after the other, by name, each until nothing is left of it; no more in all than a turn has room for.
+    /// Whose turn it is. In turn, one message is taken of each.
+    fn next_ready(&self) -> Option<usize> {
+        let first = self.ready.first().copied();
+        match self.order {
+            Order::ByName => first,
+            Order::InTurn => self.ready.range(self.last + 1..).next().copied().or(first),
+        }
+    }
+
+    /// One host after the other; no more in all than a turn has room for. By name, each until nothing is left of it.
     fn take_from_others(&mut self, start: Moment) {
         while let Some((at, host)) = self.waiting.first().copied().filter(|(at, _)| *at <= start) {
             self.waiting.remove(&(at, host));
@@ -61,8 +70,9 @@ impl World {
         }
         let mut room = MESSAGES_PER_TURN_MAX * 2;
         while room > 0
-            && let Some(host) = self.ready.first().copied()
+            && let Some(host) = self.next_ready()
         {
+            self.last = host;
             let said = self
                 .others
                 .take(host, &mut self.hosts[host], start, &mut self.outcome.sum);
