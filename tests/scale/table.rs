@@ -59,6 +59,7 @@ impl Point {
             ("workers", self.hosts as f64 * f64::from(self.workers), 0),
             ("settled ok", o.books.ok as f64, 0),
             ("settled otherwise", (o.books.settled() - o.books.ok) as f64, 0),
+            ("outstanding when given up", o.books.outstanding as f64, 0),
             ("ran, not thanked", o.unthanked as f64, 0),
             ("messages in all", o.sum.messages as f64, 0),
             ("  of them CHECK", kind("CHECK"), 0),
@@ -85,7 +86,8 @@ impl Point {
         let o = &self.in_turn;
         vec![
             ("in turn: settled ok", o.books.ok as f64, 0),
-            ("in turn: messages in all", o.sum.messages as f64, 0),
+            ("in turn: settled otherwise", (o.books.settled() - o.books.ok) as f64, 0),
+            ("in turn: outstanding", o.books.outstanding as f64, 0),
             ("in turn: s till closed", o.closed_after.as_secs_f64(), 3),
         ]
     }

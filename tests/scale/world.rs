@@ -22,8 +22,8 @@ use crate::cost::{
 };
 use crate::host::{Host, Others, at_worker, broker, greeting, hear_all, member, name, peer, worker_of, worker_peer};
 
-/// A broadcast that is not closed by then is given up.
-const CLOSED_BY: Duration = Duration::from_secs(600);
+/// A broadcast that is not closed by then is given up, as by ^C.
+const CLOSED_BY: Duration = Duration::from_secs(30);
 
 /// The connection of the issuer to its broker. Those of other hosts' brokers have the numbers of their hosts.
 const ISSUER: u64 = 1 << 24;
@@ -157,22 +157,17 @@ impl World {
     /// The broadcast, until all that it has caused is over.
     pub(crate) fn run(mut self) -> Outcome {
         while self.gather.phase() != Phase::Closed {
-            let now = self.issuer_at.min(self.broker_at);
-            assert!(now.since(self.began) < CLOSED_BY, "{:?}", self.gather.books());
-            if self.broker_at <= self.issuer_at {
+            if self.issuer_at.min(self.broker_at).since(self.began) >= CLOSED_BY {
+                self.gather.end();
+            } else if self.broker_at <= self.issuer_at {
                 self.turn_broker();
             } else {
                 self.turn_issuer();
             }
         }
         self.outcome.closed_after = self.issuer_busy_until.since(self.began);
-        // What the issuer has sent before it ended still arrives.
-        while !self.local.is_empty() {
-            self.turn_broker();
-        }
-        for (place, host) in self.hosts.iter_mut().enumerate() {
-            self.others.work_off(place, host, &mut self.outcome.sum);
-            self.outcome.unthanked += host.unthanked();
+        if self.order == Order::ByName {
+            self.work_off();
         }
         let pinned_at = self.pinned_at.unwrap_or(self.issuer_at);
         Outcome {
@@ -181,6 +176,19 @@ impl World {
             other_broker: self.others.broker_tally,
             worker: self.others.worker_tally,
             ..self.outcome
+        }
+    }
+
+    /// What the issuer has sent before it ended still arrives.
+    fn work_off(&mut self) {
+        while !self.local.is_empty() {
+            self.turn_broker();
+        }
+        for (place, host) in self.hosts.iter_mut().enumerate() {
+            self.others.work_off(place, host, &mut self.outcome.sum);
+            self.outcome.unthanked += host.unthanked();
+            // A million workers that keep an answer each would be a gigabyte.
+            *host = Host::default();
         }
     }
 
