@@ -14,7 +14,7 @@ use zhit::protocol::pool::{Answer, Blob, Enrolled, Note, Receipt, Roster};
 use zhit::protocol::{Message, Moment, Status, Term};
 
 use crate::cost::{INTERVAL, PATIENCE};
-use crate::host::{member, name};
+use crate::members::{member, name};
 
 /// Turns of the loop that are timed with hosts that are not reached.
 const TURNS: u32 = 5;

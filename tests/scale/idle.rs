@@ -7,7 +7,7 @@ use zhit::clock;
 use zhit::protocol::{Message, Moment};
 
 use crate::cost::{INTERVAL, RECEIVE, SEND, Tally, wire_bytes};
-use crate::host::{broker, greeting, name, peer};
+use crate::members::{broker, greeting, name, peer};
 
 /// Seconds until greetings have found their rhythm, and seconds that are counted.
 const WARM_UP: u32 = 20;

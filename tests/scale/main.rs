@@ -8,6 +8,7 @@ mod alone;
 mod cost;
 mod host;
 mod idle;
+mod members;
 mod table;
 mod world;
 

@@ -20,10 +20,15 @@ use zhit::worker::broadcasts::Broadcasts;
 use crate::cost::{
     INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, PATIENCE, RECEIVE, SEND, Sum, Tally, is_of_mesh, wire_bytes,
 };
-use crate::host::{Host, Others, at_worker, broker, greeting, hear_all, member, name, peer, worker_of, worker_peer};
+use crate::host::{Host, Others};
+use crate::members::{at_worker, broker, greeting, hear_all, member, name, peer, worker_of, worker_peer};
 
 /// A broadcast that is not closed by then is given up, as by ^C.
 const CLOSED_BY: Duration = Duration::from_secs(30);
+
+/// With more hosts it is given up before patience is over: from then on one tick of the books takes minutes of real time
+/// (docs/scale.md, lost hosts).
+const HOSTS_BEARABLE: usize = 3000;
 
 /// The connection of the issuer to its broker. Those of other hosts' brokers have the numbers of their hosts.
 const ISSUER: u64 = 1 << 24;
@@ -156,8 +161,13 @@ impl World {
 
     /// The broadcast, until all that it has caused is over.
     pub(crate) fn run(mut self) -> Outcome {
+        let closed_by = if self.hosts.len() > HOSTS_BEARABLE {
+            PATIENCE - INTERVAL / 10
+        } else {
+            CLOSED_BY
+        };
         while self.gather.phase() != Phase::Closed {
-            if self.issuer_at.min(self.broker_at).since(self.began) >= CLOSED_BY {
+            if self.issuer_at.min(self.broker_at).since(self.began) >= closed_by {
                 self.gather.end();
             } else if self.broker_at <= self.issuer_at {
                 self.turn_broker();
