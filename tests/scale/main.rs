@@ -2,7 +2,7 @@
 //! docs/scale.md says what the model is and what came out.
 //!
 //! `ZHIT_SCALE=full cargo test --release --test scale -- --nocapture` counts up to a million workers, prints the table and
-//! writes docs/scale.json, of which benches/scale_chart.py makes the charts.
+//! writes docs/scale.json, of which `benches/scale_chart.py` makes the charts.
 
 mod alone;
 mod cost;
