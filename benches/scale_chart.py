@@ -61,7 +61,7 @@ def chart(name, title, unit, lines, points):
         return HEIGHT - BOTTOM - (math.log10(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     told = "; ".join(f"{label}: " + ", ".join(f"{value:g}" for value in line) for label, line in series.items())
-    at = ", ".join(f"{value:,}" for value in hosts)
+    at = ", ".join(f"{value:,.0f}" for value in hosts)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'aria-labelledby="title desc"',
@@ -77,7 +77,7 @@ def chart(name, title, unit, lines, points):
         out.append(f'  <text x="{LEFT - 8}" y="{at + 5:.1f}" text-anchor="end">{short(exponent)}</text>')
     for value in hosts:
         out.append(f'  <path d="M{x(value):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e4e7eb"/>')
-        out.append(f'  <text x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{value:,}</text>')
+        out.append(f'  <text x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{value:,.0f}</text>')
     out.append(f'  <text x="{LEFT}" y="{TOP - 10}" fill="#52606d">{unit}</text>')
     out.append(f'  <text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end" fill="#52606d">hosts</text>')
     ends = []

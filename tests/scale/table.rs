@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::alone::{Alone, alone};
+use crate::alone::Alone;
 use crate::idle::{Idle, idle};
 use crate::world::{Order, Outcome, World};
 
@@ -30,9 +30,7 @@ fn microseconds(span: Duration) -> f64 {
 }
 
 impl Point {
-    pub(crate) fn measure(hosts: usize, workers: u32) -> Self {
-        // First, while the process is small: it looks at its own memory.
-        let alone = alone(hosts, workers);
+    pub(crate) fn measure(hosts: usize, workers: u32, alone: Alone) -> Self {
         Self {
             hosts,
             workers,

@@ -177,7 +177,7 @@ impl World {
             }
         }
         self.outcome.closed_after = self.issuer_busy_until.since(self.began);
-        if self.order == Order::ByName {
+        if self.gather.books().outstanding == 0 {
             self.work_off();
         }
         let pinned_at = self.pinned_at.unwrap_or(self.issuer_at);
