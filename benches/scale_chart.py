@@ -29,7 +29,7 @@ CHARTS = {
     "time": (
         "Simulated time of one broadcast",
         "seconds",
-        {"till closed": "seconds till closed", "till the roster is pinned": "seconds till pinned"},
+        {"till closed (3,000+: given up)": "seconds till closed", "till the roster is pinned": "seconds till pinned"},
     ),
     "mesh": (
         "The idle mesh",
