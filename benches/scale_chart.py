@@ -12,6 +12,7 @@ import pathlib
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 WIDTH, HEIGHT = 820, 460
 LEFT, RIGHT, TOP, BOTTOM = 90, 230, 60, 60
+HOSTS_MAX = 4000  # of a layout; sizes beyond it are marked
 COLOURS = ["#b44d12", "#1f5fa8", "#2f7d4f", "#6b3fa0", "#52606d"]
 
 CHARTS = {
@@ -47,6 +48,10 @@ def short(exponent):
     return f"{value:g}"
 
 
+def mark(hosts):
+    return f"{'*' if hosts > HOSTS_MAX else ''}{hosts:,.0f}"
+
+
 def chart(name, title, unit, lines, points):
     hosts = [point["hosts"] for point in points]
     series = {label: [point[key] for point in points] for label, key in lines.items()}
@@ -77,9 +82,9 @@ def chart(name, title, unit, lines, points):
         out.append(f'  <text x="{LEFT - 8}" y="{at + 5:.1f}" text-anchor="end">{short(exponent)}</text>')
     for value in hosts:
         out.append(f'  <path d="M{x(value):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e4e7eb"/>')
-        out.append(f'  <text x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{value:,.0f}</text>')
+        out.append(f'  <text x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{mark(value)}</text>')
     out.append(f'  <text x="{LEFT}" y="{TOP - 10}" fill="#52606d">{unit}</text>')
-    out.append(f'  <text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end" fill="#52606d">hosts</text>')
+    out.append(f'  <text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end" fill="#52606d">hosts (*: beyond the limit of a layout)</text>')
     ends = []
     for (label, line), colour in zip(series.items(), COLOURS):
         path = "L".join(f"{x(host):.1f} {y(value):.1f}" for host, value in zip(hosts, line))

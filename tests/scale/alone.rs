@@ -23,16 +23,16 @@ pub(crate) struct Alone {
     pub(crate) pin: Duration,
     /// One message of a member: RECEIPT or ANSWER, its share of the turns' ticks included.
     pub(crate) message: Duration,
-    /// One tick that asks after everybody.
+    /// One tick that asks after as many as are asked after at once.
     pub(crate) check: Duration,
     /// One tick when nothing is due.
     pub(crate) tick: Duration,
-    /// One line of the progress bar, as the loop makes it each turn, when nobody is settled.
+    /// One line of the progress bar, as the loop makes it each turn where a bar is shown, when nobody is settled.
     pub(crate) draw: Duration,
     /// One tick after one host in a hundred has not been heard for patience, and all of its seats are settled.
     pub(crate) tick_with_lost: Duration,
-    /// One name of a host looked up among all, as the loop does for each RELAYED.
-    pub(crate) look_up: Duration,
+    /// All thanks, when everybody has answered since the last check.
+    pub(crate) thank: Duration,
     /// Bytes of the process that came with the roster, and with the answers.
     pub(crate) roster_bytes: u64,
     pub(crate) answers_bytes: u64,
@@ -107,7 +107,6 @@ pub(crate) fn alone(hosts: usize, workers: u32) -> Alone {
     let (mut actions, mut all) = (Vec::<Action>::new(), Alone::default());
     let before = resident();
     let mut books = gather(now, hosts);
-    let names: Vec<String> = (0..hosts).map(name).collect();
     all.pin = timed(|| {
         for host in 0..hosts {
             books.on_message(now, host, roster(host, workers), &mut actions);
@@ -123,7 +122,6 @@ pub(crate) fn alone(hosts: usize, workers: u32) -> Alone {
         Message::Receipt(Receipt { id, member, path })
     };
     let receipts = round(&mut books, now, (hosts, workers), receipt);
-    all.look_up = timed(|| names.iter().position(|one| *one == names[hosts / 2])).0;
     all.draw = timed(|| {
         let waiting = books.seats().iter().filter(|seat| seat.verdict.is_none());
         let names: Vec<String> = waiting.map(Seat::name).collect();
@@ -150,6 +148,8 @@ pub(crate) fn alone(hosts: usize, workers: u32) -> Alone {
     all.answers_bytes = resident().saturating_sub(before);
     all.message = (receipts + answers) / 2;
     assert_eq!(books.books().ok, hosts * workers as usize);
+    all.thank = timed(|| books.thank(&mut actions)).0;
+    assert_eq!(actions.len(), hosts);
     all.tick_with_lost = with_lost(hosts, workers);
     all
 }

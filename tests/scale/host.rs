@@ -13,7 +13,7 @@ use zhit::protocol::{Message, Moment, Peer};
 use zhit::worker::broadcasts::Broadcasts;
 
 use crate::cost::{INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, RECEIVE, SEND, Sum, Tally, is_of_mesh, kind, wire_bytes};
-use crate::members::{at_worker, broker, greeting, hear_all, member, name, peer, worker_of, worker_peer};
+use crate::members::{at_worker, broker, greeting, hear_all, member, name, pace, peer, worker_of, worker_peer};
 
 /// Their one broker.
 pub(crate) struct Others {
@@ -21,6 +21,7 @@ pub(crate) struct Others {
     /// The connection of the issuer's broker.
     caller: Peer,
     news: Message,
+    hosts: usize,
     workers: u32,
     /// What the workers of the host that is looked at have exchanged, and its broker.
     pub(crate) seen: usize,
@@ -66,13 +67,12 @@ impl Host {
 }
 
 impl Others {
-    pub(crate) fn new(now: Moment, workers: u32) -> Self {
+    pub(crate) fn new(now: Moment, hosts: usize, workers: u32) -> Self {
         let mut broker = broker(now, 1, workers);
-        broker.set_mesh(now, greeting(1), [name(0)]);
+        broker.set_mesh(now, greeting(1, hosts), [name(0)]);
         let caller = peer(1).public();
         let mut out = Vec::new();
-        broker.on_public(now, caller, Message::Greet(greeting(0)), &mut out);
-        broker.on_tick(now, &mut out);
+        broker.on_public(now, caller, Message::Greet(greeting(0, hosts)), &mut out);
         let news = out.into_iter().find_map(|action| match action {
             machine::Action::Send(_, message @ Message::News(_)) => Some(message),
             _ => None,
@@ -81,6 +81,7 @@ impl Others {
             broker,
             caller,
             news: news.expect("who has greeted is told the news"),
+            hosts,
             workers,
             seen: 1,
             broker_tally: Tally::default(),
@@ -99,7 +100,7 @@ impl Others {
     pub(crate) fn take(&mut self, place: usize, host: &mut Host, until: Moment, sum: &mut Sum) -> Option<Letter> {
         if host.news_at <= until {
             let (at, hops, message) = (host.news_at, 1, self.news.clone());
-            host.news_at = at + INTERVAL;
+            host.news_at = at + pace(self.hosts);
             return Some(Letter { at, hops, message });
         }
         while host.said.front().is_none() && host.letterbox.front().is_some_and(|letter| letter.at <= until) {
@@ -182,7 +183,7 @@ impl Others {
                 host: name(place),
                 ..relayed
             }),
-            Message::Greeted(_) => Message::Greeted(greeting(place)),
+            Message::Greeted(_) => Message::Greeted(greeting(place, self.hosts)),
             message => message,
         };
         if !is_of_mesh(&message) {
@@ -207,7 +208,7 @@ impl Others {
         let machine = host
             .awake
             .entry(number)
-            .or_insert_with(|| Broadcasts::new(member(number), INTERVAL));
+            .or_insert_with(|| Broadcasts::new(member(number), INTERVAL, false));
         let said = at_worker(machine, host.free_at + LOCAL_HOP, message);
         if ends {
             host.awake.remove(&number);

@@ -1,7 +1,10 @@
 //! Who is there: brokers, workers, and what they are called.
 
+use std::time::Duration;
+
 use zhit::broker::machine::{self, Machine};
 use zhit::protocol::ids::{DirId, Incarnation, Member, SlotId, WorkerId};
+use zhit::protocol::limits::MESH_NEWS_PER_INTERVAL;
 use zhit::protocol::mesh::Greeting;
 use zhit::protocol::message::{Heartbeat, Register};
 use zhit::protocol::{Message, Moment, Peer, Status, Term};
@@ -38,14 +41,19 @@ pub(crate) fn member(worker: u32) -> Member {
     Member::new(WorkerId(worker), Incarnation(u64::from(worker)))
 }
 
-/// Who a host's broker is.
-pub(crate) fn greeting(host: usize) -> Greeting {
+/// How often each of so many brokers tells its news.
+pub(crate) fn pace(hosts: usize) -> Duration {
+    INTERVAL * (hosts as u32 - 1).div_ceil(MESH_NEWS_PER_INTERVAL).max(1)
+}
+
+/// Who a host's broker is, one of so many.
+pub(crate) fn greeting(host: usize, hosts: usize) -> Greeting {
     Greeting {
         host: name(host),
         term: TERM,
         incarnation: Incarnation(7),
         layout: [1; 16],
-        interval_ms: INTERVAL.as_millis() as u32,
+        interval_ms: pace(hosts).as_millis() as u32,
         liveness: 3,
     }
 }
@@ -64,6 +72,8 @@ pub(crate) fn broker(now: Moment, host: usize, workers: u32) -> Machine {
         elected: true,
     };
     let mut broker = Machine::new(now, config);
+    // It need not wait for workers that nobody knows of.
+    broker.inherit(now, &[], true, &mut Vec::new());
     for worker in 1..=workers {
         let register = Register {
             slot: SlotId {

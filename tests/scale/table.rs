@@ -3,17 +3,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use zhit::layout::HOSTS_MAX;
+
 use crate::alone::Alone;
 use crate::idle::{Idle, idle};
-use crate::world::{Order, Outcome, World};
+use crate::world::{Outcome, World};
 
 /// All about a cluster of one size.
 pub(crate) struct Point {
     hosts: usize,
     workers: u32,
     pub(crate) outcome: Outcome,
-    /// Were other hosts taken in turn.
-    in_turn: Outcome,
     idle: Idle,
     alone: Alone,
 }
@@ -34,8 +34,7 @@ impl Point {
         Self {
             hosts,
             workers,
-            outcome: World::new(hosts, workers, Order::ByName).run(),
-            in_turn: World::new(hosts, workers, Order::InTurn).run(),
+            outcome: World::new(hosts, workers).run(),
             idle: idle(hosts, workers),
             alone,
         }
@@ -44,7 +43,6 @@ impl Point {
     fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![("hosts", self.hosts as f64, 0)];
         facts.extend(self.of_broadcast());
-        facts.extend(self.of_turns());
         facts.extend(self.of_mesh());
         facts.extend(self.of_books());
         facts
@@ -62,6 +60,7 @@ impl Point {
             ("messages in all", o.sum.messages as f64, 0),
             ("  of them CHECK", kind("CHECK"), 0),
             ("  of them CONDITION", kind("CONDITION"), 0),
+            ("  of them THANKS", kind("THANKS"), 0),
             ("messages at the issuer", o.issuer.messages() as f64, 0),
             ("messages at its broker", o.broker.messages() as f64, 0),
             ("messages at another broker", o.other_broker.messages() as f64, 0),
@@ -77,16 +76,6 @@ impl Point {
             ("longest line at the issuer", o.longest_lines.0 as f64, 0),
             ("longest line at its broker", o.longest_lines.1 as f64, 0),
             ("mesh messages at its broker", o.mesh.messages() as f64, 0),
-        ]
-    }
-
-    fn of_turns(&self) -> Vec<Fact> {
-        let o = &self.in_turn;
-        vec![
-            ("in turn: settled ok", o.books.ok as f64, 0),
-            ("in turn: settled otherwise", (o.books.settled() - o.books.ok) as f64, 0),
-            ("in turn: outstanding", o.books.outstanding as f64, 0),
-            ("in turn: s till closed", o.closed_after.as_secs_f64(), 3),
         ]
     }
 
@@ -109,9 +98,9 @@ impl Point {
             ("books: us a message", microseconds(a.message), 2),
             ("books: ms a tick", milliseconds(a.tick), 3),
             ("books: ms a check", milliseconds(a.check), 1),
+            ("books: ms to thank all", milliseconds(a.thank), 1),
             ("books: ms a tick, 1 % lost", milliseconds(a.tick_with_lost), 3),
             ("loop: ms to draw the bar", milliseconds(a.draw), 1),
-            ("loop: us to look a host up", microseconds(a.look_up), 1),
             ("books: MB with the roster", a.roster_bytes as f64 / 1e6, 1),
             ("books: MB more with answers", a.answers_bytes as f64 / 1e6, 1),
         ]
@@ -132,6 +121,7 @@ fn grouped(value: f64, places: usize) -> String {
     all + rest
 }
 
+/// A star stands before a size beyond what a layout may have.
 pub(crate) fn table(points: &[Point]) -> String {
     let columns: Vec<Vec<Fact>> = points.iter().map(Point::facts).collect();
     let mut text = String::new();
@@ -139,7 +129,9 @@ pub(crate) fn table(points: &[Point]) -> String {
         let _ = write!(text, "{label:<28}");
         for column in &columns {
             let (_, value, places) = column[row];
-            let _ = write!(text, " {:>14}", grouped(value, places));
+            let beyond = row == 0 && value as usize > HOSTS_MAX;
+            let mark = if beyond { "*" } else { "" };
+            let _ = write!(text, " {:>14}", mark.to_owned() + &grouped(value, places));
         }
         text.push('\n');
     }

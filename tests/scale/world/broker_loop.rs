@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use zhit::broker::machine;
 use zhit::protocol::Moment;
-use zhit::protocol::limits::MESSAGES_PER_TURN_MAX;
+use zhit::protocol::limits::{HOST_MESSAGES_PER_TURN_MAX, MESSAGES_PER_TURN_MAX};
 
 use super::{
-    INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, Order, RECEIVE, SEND, World, at_worker, hear_all, is_of_mesh, name,
-    place, wire_bytes, worker_of, worker_peer,
+    INTERVAL, LOCAL_HOP, Letter, NETWORK_HOP, RECEIVE, SEND, World, at_worker, hear_all, is_of_mesh, name, place,
+    wire_bytes, worker_of, worker_peer,
 };
 
 impl World {
@@ -52,48 +52,49 @@ impl World {
         }
     }
 
-    /// Whose turn it is. In turn, one message is taken of each.
-    fn next_ready(&self) -> Option<usize> {
-        let first = self.ready.first().copied();
-        match self.order {
-            Order::ByName => first,
-            Order::InTurn => self.ready.range(self.last + 1..).next().copied().or(first),
-        }
-    }
-
-    /// One host after the other; no more in all than a turn has room for. By name, each until nothing is left of it.
+    /// One host after the other, from behind the one that was heard last; no more of each and in all than a turn has room
+    /// for.
     fn take_from_others(&mut self, start: Moment) {
         while let Some((at, host)) = self.waiting.first().copied().filter(|(at, _)| *at <= start) {
             self.waiting.remove(&(at, host));
             self.waits_until[host] = None;
             self.ready.insert(host);
         }
-        let mut room = MESSAGES_PER_TURN_MAX * 2;
-        while room > 0
-            && let Some(host) = self.next_ready()
-        {
-            self.last = host;
-            let said = self
-                .others
-                .take(host, &mut self.hosts[host], start, &mut self.outcome.sum);
-            let Some(letter) = said else {
-                self.ready.remove(&host);
-                self.wait_for(host);
-                continue;
-            };
-            room -= 1;
-            self.broker_busy_until += RECEIVE;
-            let tally = if is_of_mesh(&letter.message) {
-                &mut self.outcome.mesh
-            } else {
-                &mut self.outcome.broker
-            };
-            tally.take(wire_bytes(&letter.message));
-            let mut out = Vec::new();
-            self.broker
-                .on_called(self.broker_busy_until, &name(host), letter.message, &mut out);
-            self.broker_does(out, letter.hops);
+        let first = self.heard_last + 1;
+        let turn = self.ready.range(first..).chain(self.ready.range(..first));
+        let mut taken = 0;
+        for host in turn.copied().collect::<Vec<_>>() {
+            if taken >= MESSAGES_PER_TURN_MAX * 2 {
+                return;
+            }
+            for _ in 0..HOST_MESSAGES_PER_TURN_MAX {
+                let said = self
+                    .others
+                    .take(host, &mut self.hosts[host], start, &mut self.outcome.sum);
+                let Some(letter) = said else {
+                    self.ready.remove(&host);
+                    self.wait_for(host);
+                    break;
+                };
+                taken += 1;
+                self.take_called(host, letter);
+            }
+            self.heard_last = host;
         }
+    }
+
+    fn take_called(&mut self, host: usize, letter: Letter) {
+        self.broker_busy_until += RECEIVE;
+        let tally = if is_of_mesh(&letter.message) {
+            &mut self.outcome.mesh
+        } else {
+            &mut self.outcome.broker
+        };
+        tally.take(wire_bytes(&letter.message));
+        let mut out = Vec::new();
+        self.broker
+            .on_called(self.broker_busy_until, &name(host), letter.message, &mut out);
+        self.broker_does(out, letter.hops);
     }
 
     /// The host is looked at again when it may have said something.
