@@ -42,7 +42,12 @@ impl Point {
 
     fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![("hosts", self.hosts as f64, 0)];
-        facts.extend(self.of_broadcast());
+        let of_broadcast = self.of_broadcast().into_iter();
+        facts.push(("workers", self.hosts as f64 * f64::from(self.workers), 0));
+        facts.extend(of_broadcast.map(|(label, value, places)| {
+            let value = if self.outcome.is_cut_off { f64::NAN } else { value };
+            (label, value, places)
+        }));
         facts.extend(self.of_mesh());
         facts.extend(self.of_books());
         facts
@@ -52,7 +57,6 @@ impl Point {
         let o = &self.outcome;
         let kind = |name| o.sum.kinds.get(name).copied().unwrap_or(0) as f64;
         vec![
-            ("workers", self.hosts as f64 * f64::from(self.workers), 0),
             ("settled ok", o.books.ok as f64, 0),
             ("settled otherwise", (o.books.settled() - o.books.ok) as f64, 0),
             ("outstanding when given up", o.books.outstanding as f64, 0),
@@ -107,8 +111,11 @@ impl Point {
     }
 }
 
-/// The number with its thousands apart.
+/// The number with its thousands apart; what is not known is a dash.
 fn grouped(value: f64, places: usize) -> String {
+    if value.is_nan() {
+        return "-".to_owned();
+    }
     let text = format!("{value:.places$}");
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let mut all = String::new();
@@ -129,7 +136,7 @@ pub(crate) fn table(points: &[Point]) -> String {
         let _ = write!(text, "{label:<28}");
         for column in &columns {
             let (_, value, places) = column[row];
-            let beyond = row == 0 && value as usize > HOSTS_MAX;
+            let beyond = row == 0 && value > HOSTS_MAX as f64;
             let mark = if beyond { "*" } else { "" };
             let _ = write!(text, " {:>14}", mark.to_owned() + &grouped(value, places));
         }

@@ -40,6 +40,8 @@ const BODY: &[u8] = b"uptime";
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) books: Books,
+    /// It took too much real time, and how far it had come is chance.
+    pub(crate) is_cut_off: bool,
     pub(crate) closed_after: Duration,
     pub(crate) pinned_after: Duration,
     pub(crate) hops: u32,
@@ -154,7 +156,8 @@ impl World {
         let really_began = clock::now();
         while self.gather.phase() != Phase::Closed {
             let took = self.issuer_at.min(self.broker_at).since(self.began);
-            if took >= CLOSED_BY || clock::now().since(really_began) >= REAL_TIME_MAX {
+            self.outcome.is_cut_off = clock::now().since(really_began) >= REAL_TIME_MAX;
+            if took >= CLOSED_BY || self.outcome.is_cut_off {
                 self.gather.end();
             } else if self.broker_at <= self.issuer_at {
                 self.turn_broker();
