@@ -30,7 +30,7 @@ CHARTS = {
     "time": (
         "Simulated time of one broadcast",
         "seconds",
-        {"till closed (3,000+: given up)": "seconds till closed", "till the roster is pinned": "seconds till pinned"},
+        {"till closed": "seconds till closed", "till the roster is pinned": "seconds till pinned"},
     ),
     "mesh": (
         "The idle mesh",
@@ -53,6 +53,8 @@ def mark(hosts):
 
 
 def chart(name, title, unit, lines, points):
+    # A size at which it was cut off is left out.
+    points = [point for point in points if all(point[key] is not None for key in lines.values())]
     hosts = [point["hosts"] for point in points]
     series = {label: [point[key] for point in points] for label, key in lines.items()}
     values = [value for line in series.values() for value in line]
@@ -76,6 +78,7 @@ def chart(name, title, unit, lines, points):
         f'  <rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'  <text x="{LEFT}" y="30" font-size="17" font-weight="bold">{title}, by hosts (100 workers each)</text>',
     ]
+    axis = "hosts (*: beyond the limit of a layout)" if hosts[-1] > HOSTS_MAX else "hosts"
     for exponent in range(low, high + 1):
         at = y(10.0**exponent)
         out.append(f'  <path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" stroke="#d9e2ec"/>')
@@ -84,7 +87,7 @@ def chart(name, title, unit, lines, points):
         out.append(f'  <path d="M{x(value):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e4e7eb"/>')
         out.append(f'  <text x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{mark(value)}</text>')
     out.append(f'  <text x="{LEFT}" y="{TOP - 10}" fill="#52606d">{unit}</text>')
-    out.append(f'  <text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end" fill="#52606d">hosts (*: beyond the limit of a layout)</text>')
+    out.append(f'  <text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end" fill="#52606d">{axis}</text>')
     ends = []
     for (label, line), colour in zip(series.items(), COLOURS):
         path = "L".join(f"{x(host):.1f} {y(value):.1f}" for host, value in zip(hosts, line))
