@@ -27,8 +27,9 @@ use crate::term::{Bar, Output, Screen, error, note};
 /// SIGPIPE's number: who writes to a reader that has gone ends as if by it, quietly.
 const SIGPIPE: u8 = 13;
 
-/// Names of members in the bar: as many as a line may have.
+/// Names of members in the bar: as many as a line may have, of the first so many that are outstanding.
 const NAMES_SHOWN_BYTES: usize = 60;
+const NAMES_FOLDED_MAX: usize = 256;
 
 /// Why a broadcast cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -314,15 +315,16 @@ impl<'a> Issuer<'a> {
     }
 
     fn draw(&mut self) {
-        if self.bar.next_deadline().is_none() {
+        let now = clock::now();
+        if self.bar.next_deadline().is_none_or(|due| now < due) {
             return;
         }
         let books = self.gather.books();
         let waiting = self.gather.seats().iter().filter(|seat| seat.verdict.is_none());
-        let names: Vec<String> = waiting.map(Seat::name).collect();
-        let mut names = fold(names.iter().map(String::as_str));
-        if names.len() > NAMES_SHOWN_BYTES {
-            let end = (0..=NAMES_SHOWN_BYTES)
+        let first: Vec<String> = waiting.take(NAMES_FOLDED_MAX).map(Seat::name).collect();
+        let mut names = fold(first.iter().map(String::as_str));
+        if names.len() > NAMES_SHOWN_BYTES || first.len() < books.outstanding {
+            let end = (0..=NAMES_SHOWN_BYTES.min(names.len()))
                 .rev()
                 .find(|at| names.is_char_boundary(*at))
                 .unwrap_or(0);
@@ -330,8 +332,8 @@ impl<'a> Issuer<'a> {
             names.push('…');
         }
         let (settled, expected) = (books.settled() as u64, books.expected as u64);
-        self.bar.work(clock::now(), 1, Some((settled, expected, &names)));
-        self.bar.tick(clock::now());
+        self.bar.work(now, 1, Some((settled, expected, &names)));
+        self.bar.tick(now);
     }
 
     fn wait(&mut self) -> Result<(), BroadcastError> {

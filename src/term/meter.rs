@@ -121,9 +121,17 @@ impl Meter {
             text.push_str(GAP);
             text.push_str(part);
         }
-        let bar = share
-            .map(|share| bar(share, room.saturating_sub(text.width())))
-            .unwrap_or_default();
+        let room = room.saturating_sub(text.width());
+        // A message needs less of a bar, as long as it is one.
+        let kept = match self.message.width() {
+            0 => 0,
+            wide => GAP.len() + wide.min(KEPT_MESSAGE_COLUMNS),
+        };
+        let bar = share.map(|share| match bar(share, room.saturating_sub(kept)) {
+            none if none.is_empty() => bar(share, room),
+            short => short,
+        });
+        let bar = bar.unwrap_or_default();
         let said = if text.len() + bar.len() == 0 {
             cut(&self.label, columns)
         } else {
@@ -211,6 +219,9 @@ fn bar((done, total): (u64, u64), room: usize) -> String {
     let done = done.min(inner - 1);
     format!("{GAP}[{}>{}]", "=".repeat(done), " ".repeat(inner - done - 1))
 }
+
+/// So much of a message is worth more than the bar's length.
+const KEPT_MESSAGE_COLUMNS: usize = 24;
 
 /// A message cut shorter than this is left out.
 const CUT_MESSAGE_COLUMNS_MIN: usize = 7;

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use zhit::broadcast::fold::fold;
 use zhit::broadcast::gather::{Action, Config, Gather, Phase};
-use zhit::broadcast::seat::Seat;
 use zhit::clock;
 use zhit::options::Targets;
 use zhit::protocol::ids::{BroadcastId, ReturnPath};
@@ -27,8 +25,6 @@ pub(crate) struct Alone {
     pub(crate) check: Duration,
     /// One tick when nothing is due.
     pub(crate) tick: Duration,
-    /// One line of the progress bar, as the loop makes it each turn where a bar is shown, when nobody is settled.
-    pub(crate) draw: Duration,
     /// One tick after one host in a hundred has not been heard for patience, and all of its seats are settled.
     pub(crate) tick_with_lost: Duration,
     /// All thanks, when everybody has answered since the last check.
@@ -122,12 +118,6 @@ pub(crate) fn alone(hosts: usize, workers: u32) -> Alone {
         Message::Receipt(Receipt { id, member, path })
     };
     let receipts = round(&mut books, now, (hosts, workers), receipt);
-    all.draw = timed(|| {
-        let waiting = books.seats().iter().filter(|seat| seat.verdict.is_none());
-        let names: Vec<String> = waiting.map(Seat::name).collect();
-        fold(names.iter().map(String::as_str))
-    })
-    .0;
     all.tick = timed(|| books.on_tick(now, &mut actions)).0;
     now += INTERVAL / 4;
     all.check = timed(|| books.on_tick(now, &mut actions)).0;

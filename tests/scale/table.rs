@@ -104,7 +104,6 @@ impl Point {
             ("books: ms a check", milliseconds(a.check), 1),
             ("books: ms to thank all", milliseconds(a.thank), 1),
             ("books: ms a tick, 1 % lost", milliseconds(a.tick_with_lost), 3),
-            ("loop: ms to draw the bar", milliseconds(a.draw), 1),
             ("books: MB with the roster", a.roster_bytes as f64 / 1e6, 1),
             ("books: MB more with answers", a.answers_bytes as f64 / 1e6, 1),
         ]
