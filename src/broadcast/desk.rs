@@ -27,6 +27,8 @@ pub(super) struct Desk {
     pub(super) roll: Presence,
     /// When its broker was heard last.
     pub(super) heard_at: Moment,
+    /// When it was heard again after a silence: what it had not passed on by then comes first.
+    pub(super) resumed_at: Moment,
     /// Who came after the roster was pinned.
     pub(super) late: BTreeSet<Member>,
     /// Its members' places on the roster.
@@ -41,6 +43,7 @@ impl Desk {
             host,
             roll: Presence::Awaited,
             heard_at: now,
+            resumed_at: Moment::ZERO,
             late: BTreeSet::new(),
             places: 0..0,
             outstanding: 0,

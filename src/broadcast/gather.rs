@@ -199,7 +199,11 @@ impl Gather {
             return;
         }
         self.look(now);
+        let quiet_max = self.config.interval + CHECK_EVERY;
         let Some(desk) = self.desks.get_mut(host) else { return };
+        if now.since(desk.heard_at) > quiet_max {
+            desk.resumed_at = now;
+        }
         (desk.heard_at, self.heard) = (now, true);
         match message {
             Message::Roster(roster) => self.on_roster(now, host, roster, out),
@@ -252,7 +256,9 @@ impl Gather {
     /// What the broker sees of a member that has not answered.
     fn on_condition(&mut self, now: Moment, who: (usize, Member), (silent, still): (u32, u32), out: &mut Vec<Action>) {
         let limits = self.limits;
-        if self.hears_old_words(now) {
+        // What its broker could not pass on for a while is old, too.
+        let resumed_at = self.desks.get(who.0).map_or(Moment::ZERO, |desk| desk.resumed_at);
+        if self.hears_old_words(now) || now.since(resumed_at) < CHECK_EVERY {
             return;
         }
         let Some(seat) = self.outstanding(who) else { return };

@@ -439,3 +439,29 @@ fn checks_go_around() {
     let wanted: Vec<u32> = (2..=many).chain(2..=many).take(seen.len()).collect();
     assert_eq!(seen, wanted);
 }
+
+/// Rule A3: what a broker passes on after it was silent may be old; nobody is judged by it before newer words can come.
+/// Found by a seed of tests/rollcall.
+#[test]
+fn nobody_is_judged_by_what_came_late() {
+    let mut bench = Bench::pinned(config(), 1);
+    bench.hear(100, receipt(1));
+    for millis in (200..4000).step_by(100) {
+        bench.hear(millis, running(1, WorkState::Stopped));
+        bench.tick(millis);
+    }
+    // The broker is silent meanwhile, and the handler goes on.
+    for millis in (4000..5600).step_by(100) {
+        bench.tick(millis);
+    }
+    bench.hear(5600, running(1, WorkState::Stopped));
+    bench.hear(5600, condition(1, 10, 10));
+    assert_eq!(bench.verdict(1), None);
+    bench.hear(5601, running(1, WorkState::Running));
+    for millis in (5700..12_000).step_by(100) {
+        bench.hear(millis, condition(1, 10, 10));
+        bench.hear(millis, running(1, WorkState::Running));
+        bench.tick(millis);
+    }
+    assert_eq!(bench.verdict(1), None);
+}
