@@ -30,6 +30,24 @@ fn connection(of: usize) -> Peer {
     peer(NAMES[of]).public()
 }
 
+/// Worker 1's REGISTER; of its control connection, if the number is 0.
+fn register(number: u32, slots: u32) -> Register {
+    Register {
+        slot: SlotId {
+            worker: WorkerId(1),
+            number,
+        },
+        incarnation: Incarnation(1),
+        pid: 1,
+        slots,
+        pool: "default".to_owned(),
+        hit: None,
+        draining: false,
+        journal: true,
+        votes: true,
+    }
+}
+
 fn config(host: &str, term: u64) -> Config {
     Config {
         host: host.to_owned(),
@@ -315,20 +333,7 @@ fn hosts_with_idle_slots_are_hinted_at_the_best_first() {
     let mut bench = Bench::new();
     for (at, slots) in [(1, 1), (2, 3)] {
         for number in 0..=slots {
-            let register = Register {
-                slot: SlotId {
-                    worker: WorkerId(1),
-                    number,
-                },
-                incarnation: Incarnation(1),
-                pid: 1,
-                slots,
-                pool: "default".to_owned(),
-                hit: None,
-                draining: false,
-                journal: true,
-                votes: true,
-            };
+            let register = register(number, slots);
             let (now, mut out) = (bench.now, Vec::new());
             bench.machines[at].on_message(
                 now,
@@ -461,20 +466,7 @@ fn an_idle_broker_tells_no_more_in_a_large_cluster_than_in_a_small_one() {
     let mut number = 0;
     let told = news_of(49, INTERVAL * 20, |machine, now| {
         number += 1;
-        let register = Register {
-            slot: SlotId {
-                worker: WorkerId(1),
-                number,
-            },
-            incarnation: Incarnation(1),
-            pid: 1,
-            slots: 100,
-            pool: "default".to_owned(),
-            hit: None,
-            draining: false,
-            journal: true,
-            votes: true,
-        };
+        let register = register(number, 100);
         let from = peer(&format!("slot{number}"));
         machine.on_message(now, from, Message::Register(register), &mut Vec::new());
     });

@@ -1,4 +1,5 @@
-//! The thread that runs broadcasts: no slot, so that busy slots delay no answer. One after the other.
+//! Who runs broadcasts: a thread that is no slot, so that busy slots delay no answer, one after the other; or, without a
+//! program, the control thread itself.
 
 use std::io;
 use std::path::PathBuf;
@@ -34,8 +35,6 @@ const STDERR_SHOWN_BYTES: usize = 1000;
 
 /// What the thread works with.
 pub(super) struct Surroundings {
-    /// `None`: the builtin `stats`, which needs no thread.
-    pub(super) command: Option<String>,
     pub(super) pool: String,
     pub(super) host: String,
     /// The worker, with slot number 0.
@@ -47,9 +46,21 @@ pub(super) struct Surroundings {
 }
 
 /// The control thread's end.
-pub(super) struct Herald {
-    /// Where there is no program: what it tells of the worker, which takes no thread.
-    stats: Option<Stats>,
+pub(super) enum Herald {
+    /// There is no program: statistics of the worker, which need no thread.
+    Stats(Stats),
+    /// A thread that runs the program.
+    Thread(Runner),
+}
+
+/// What is told where there is no program.
+pub(super) struct Stats {
+    journal: Arc<Words>,
+    began: Moment,
+}
+
+/// The thread, as the control thread sees it.
+pub(super) struct Runner {
     jobs: Option<Sender<Job>>,
     done: Receiver<Done>,
     shared: Arc<Shared>,
@@ -57,7 +68,7 @@ pub(super) struct Herald {
 }
 
 /// What both threads look at.
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<Option<(BroadcastId, WorkState)>>,
     /// Wakes the thread out of a handler's pipes.
     waker: Waker,
@@ -65,71 +76,52 @@ struct Shared {
 }
 
 impl Herald {
-    /// Starts the thread; `woken` is woken when something has run.
-    pub(super) fn start(around: Surroundings, woken: Waker) -> Result<Self, HeraldError> {
-        let (jobs, received) = mpsc::channel();
-        let (send, done) = mpsc::channel();
-        let shared = Arc::new(Shared {
-            state: Mutex::new(None),
-            waker: Waker::new()?,
-            end: Mutex::new(false),
-        });
-        let theirs = Arc::clone(&shared);
-        let stats = around.command.is_none().then(|| Stats {
-            journal: Arc::clone(&around.journal),
-            began: clock::now(),
-        });
-        let thread = signals::spawn("broadcasts", move || {
-            for job in received {
-                let done = run(&around, &theirs, job);
-                *theirs.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                if send.send(done).is_err() {
-                    return;
-                }
-                woken.wake();
-            }
-        })?;
-        Ok(Self {
-            stats,
-            jobs: Some(jobs),
-            done,
-            shared,
-            thread: Some(thread),
+    /// Whoever runs `command`; `woken` is woken when it has run.
+    pub(super) fn start(command: Option<String>, around: Surroundings, woken: Waker) -> Result<Self, HeraldError> {
+        Ok(match command {
+            None => Self::Stats(Stats {
+                journal: around.journal,
+                began: clock::now(),
+            }),
+            Some(command) => Self::Thread(Runner::start(command, around, woken)?),
         })
     }
 
     /// Whether what is asked is answered at once.
     pub(super) const fn is_prompt(&self) -> bool {
-        self.stats.is_some()
+        matches!(self, Self::Stats(_))
     }
 
     /// Has it run when those before have; or tells what has come of it already.
     pub(super) fn run(&self, job: Job) -> Option<Done> {
-        if let Some(stats) = &self.stats {
-            return Some(stats.tell(&job));
+        match self {
+            Self::Stats(stats) => Some(stats.tell(&job)),
+            Self::Thread(runner) => {
+                if let Some(jobs) = &runner.jobs {
+                    // The thread ends with this, and not before.
+                    let _ = jobs.send(job);
+                }
+                None
+            }
         }
-        if let Some(jobs) = &self.jobs {
-            // The thread ends with this, and not before.
-            let _ = jobs.send(job);
-        }
-        None
     }
 
     /// What has run since it was asked last.
     pub(super) fn done(&self) -> impl Iterator<Item = Done> {
-        self.done.try_iter()
+        let runner = match self {
+            Self::Stats(_) => None,
+            Self::Thread(runner) => Some(runner),
+        };
+        runner.into_iter().flat_map(|runner| runner.done.try_iter())
     }
 
     /// What runs now.
     pub(super) fn state(&self) -> Option<(BroadcastId, WorkState)> {
-        *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        match self {
+            Self::Stats(_) => None,
+            Self::Thread(runner) => *runner.shared.state.lock().unwrap_or_else(PoisonError::into_inner),
+        }
     }
-}
-
-/// What is told where there is no program.
-struct Stats {
-    journal: Arc<Words>,
-    began: Moment,
 }
 
 impl Stats {
@@ -143,7 +135,37 @@ impl Stats {
     }
 }
 
-impl Drop for Herald {
+impl Runner {
+    fn start(command: String, around: Surroundings, woken: Waker) -> Result<Self, HeraldError> {
+        let (jobs, received) = mpsc::channel();
+        let (send, done) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(None),
+            waker: Waker::new()?,
+            end: Mutex::new(false),
+        });
+        let theirs = Arc::clone(&shared);
+        let spec = Spec::Shell(command);
+        let thread = signals::spawn("broadcasts", move || {
+            for job in received {
+                let done = run(&spec, &around, &theirs, job);
+                *theirs.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                if send.send(done).is_err() {
+                    return;
+                }
+                woken.wake();
+            }
+        })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            shared,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Runner {
     /// Ends what runs, and the thread.
     fn drop(&mut self) {
         *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -167,14 +189,13 @@ pub enum HeraldError {
     Thread(#[from] io::Error),
 }
 
-fn run(around: &Surroundings, shared: &Shared, job: Job) -> Done {
+fn run(spec: &Spec, around: &Surroundings, shared: &Shared, job: Job) -> Done {
     let Job {
         id,
         body,
         timeout,
         reply_max,
     } = job;
-    let command = around.command.clone().unwrap_or_default();
     let journal = BroadcastWriter::new(Arc::clone(&around.journal));
     journal.begun(id);
     fault::at(Point::BroadcastBegun);
@@ -191,7 +212,7 @@ fn run(around: &Surroundings, shared: &Shared, job: Job) -> Done {
         timeout,
         known_at: Some(journal.group_cell()),
     };
-    let mut running = Running::start(&Spec::Shell(command), context, clock::now());
+    let mut running = Running::start(spec, context, clock::now());
     let mut reply = Reply {
         body: Vec::new(),
         most: reply_max,

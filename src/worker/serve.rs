@@ -180,8 +180,10 @@ impl<'a> Serving<'a> {
             .elects
             .then(|| elector(options, dir, (member, heard), context))
             .transpose()?;
-        let herald = herald(options, dir, &me, &common.journal);
-        let herald = Herald::start(herald, woken.clone()).map_err(WorkerError::Herald)?;
+        let command = options.on_broadcast.as_ref();
+        let command = command.map(|command| command.to_string_lossy().into_owned());
+        let around = surroundings(options, dir, &me, &common.journal);
+        let herald = Herald::start(command, around, woken.clone()).map_err(WorkerError::Herald)?;
         let control = Control::new(
             me,
             timing,
@@ -297,10 +299,13 @@ impl<'a> Serving<'a> {
     }
 }
 
-fn herald(options: &WorkerOptions, dir: &RuntimeDir, me: &Identity, journal: &Arc<Words>) -> herald::Surroundings {
-    let command = options.on_broadcast.as_ref();
+fn surroundings(
+    options: &WorkerOptions,
+    dir: &RuntimeDir,
+    me: &Identity,
+    journal: &Arc<Words>,
+) -> herald::Surroundings {
     herald::Surroundings {
-        command: command.map(|command| command.to_string_lossy().into_owned()),
         pool: options.pool.clone(),
         host: options.place.host.clone(),
         slot: me.slot,
