@@ -15,6 +15,9 @@ use crate::runtime::RuntimeDir;
 /// How long a host may be without a broker before that counts: one that died is replaced in milliseconds.
 pub const MASTER_GAP: Duration = Duration::from_millis(250);
 
+/// How long a connection to another host may take: one that is there answers within a round trip.
+pub const CONNECT_GAP: Duration = Duration::from_millis(500);
+
 /// What was said: by which host's broker, and what, or why that one is not reached.
 pub type Heard = (String, Result<Message, String>);
 

@@ -322,6 +322,27 @@ fn whoever_has_no_broker_asks_through_another_host() {
     others.into_iter().for_each(Host::stop);
 }
 
+/// One that is not there is passed over at once; where nobody is, that is said of each.
+#[test]
+fn the_way_through_another_host_leads_past_those_that_are_not_there() {
+    let mut cluster = Cluster::new(&["alpha", "beta", "delta", "gamma"]);
+    serve(&mut cluster.hosts[3], 1, "echo $ZHIT_HOST");
+    let alpha = &cluster.hosts[0];
+    let slow = ["--interval", "1s", "--patience", "5s"];
+    broadcast(alpha, &[&slow[..], &["--to", "gamma", "x"]].concat())
+        .run()
+        .code(0)
+        .wrote("gamma/w1: gamma\n")
+        .within(3 * SECOND);
+    let seen = alpha.zhit(&["ping", "gamma"]).run().code(0).within(3 * SECOND);
+    seen.says("asked through gamma\n");
+    let gamma = cluster.hosts.pop().expect("gamma");
+    gamma.stop();
+    let seen = cluster.hosts[0].zhit(&["ping"]).run().code(4).text();
+    assert_eq!(seen.matches("not reached: no answer within 0.5s").count(), 3, "{seen}");
+    cluster.stop();
+}
+
 /// Two hundred at once, from three hosts: each gets its own answers.
 #[test]
 fn concurrent_broadcasts_do_not_mix() {

@@ -14,7 +14,7 @@ use super::report::{self, Report, Said};
 use super::seat::Seat;
 use crate::clock;
 use crate::exit::Exit;
-use crate::gateway::{Gateway, MASTER_GAP};
+use crate::gateway::{CONNECT_GAP, Gateway, MASTER_GAP};
 use crate::net::{Context, Interest, NetError, Poll, Sent, Waker};
 use crate::options::BroadcastOptions;
 use crate::protocol::ids::BroadcastId;
@@ -242,12 +242,16 @@ impl<'a> Issuer<'a> {
         Ok(())
     }
 
-    /// Goes through another host when the one that it goes through is silent, or this one has no broker.
+    /// Goes through another host when the one that it goes through is silent or not there, or this one has no broker.
     fn turn_elsewhere(&mut self) -> Result<(), BroadcastError> {
         let now = clock::now();
         let silent = now.since(self.heard_at);
         let silent_max = self.options.timing.interval * self.options.timing.liveness;
-        let is_absent = || Ok::<_, RuntimeError>(self.gateway.through().is_none() && !BrokerLock::is_held(self.dir)?);
+        let is_absent = || match self.gateway.through() {
+            Some(_) => Ok(self.no_route && silent >= CONNECT_GAP),
+            // One that hangs is replaced, or others are asked after a while.
+            None => BrokerLock::is_held(self.dir).map(|held| !held),
+        };
         if silent < MASTER_GAP || (silent < silent_max && !is_absent()?) {
             return Ok(());
         }

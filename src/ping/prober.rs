@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock;
-use crate::gateway::{Gateway, MASTER_GAP};
+use crate::gateway::{CONNECT_GAP, Gateway, MASTER_GAP};
 use crate::net::{Context, Interest, NetError, Poll, Sent, Waker};
 use crate::options::{PingOptions, Target};
 use crate::protocol::ids::{ReturnPath, SlotId};
@@ -121,10 +121,15 @@ impl<'a> Prober<'a> {
             if early && now.since(began_at) >= MASTER_GAP && !BrokerLock::is_held(self.dir)? {
                 return Ok(Asked::NoBroker);
             }
-            if now >= until {
+            let away = self.is_away(sent_at.is_some(), began_at);
+            if now >= until || away {
                 return Ok(Asked::Lost);
             }
-            let wake_at = if early { until.min(now + MASTER_GAP) } else { until };
+            let wake_at = if early {
+                until.min(now + MASTER_GAP)
+            } else {
+                self.look_again_at(until, sent_at.is_some(), began_at)
+            };
             self.wait(wake_at, Interest::READ | Interest::WRITE.when(sent_at.is_none()))?;
         }
     }
@@ -141,12 +146,28 @@ impl<'a> Prober<'a> {
         if heard {
             return self.ask_hosts_once(&names, wait);
         }
-        loop {
-            let is_other = self.gateway.go_on()? && self.gateway.through().is_some();
-            let hosts = self.ask_hosts_once(&names, if is_other { wait } else { Duration::ZERO })?;
-            if !is_other || hosts.has_heard() || self.signal().is_some() {
-                return Ok(hosts);
+        let mut hosts = Hosts::new(&names);
+        for _ in others {
+            self.gateway.go_on()?;
+            hosts = self.ask_hosts_once(&names, wait)?;
+            if hosts.has_heard() || self.signal().is_some() {
+                break;
             }
+        }
+        Ok(hosts)
+    }
+
+    /// Whether the other host that it goes through is not there: it was not connected to in time.
+    fn is_away(&self, connected: bool, since: Moment) -> bool {
+        self.gateway.through().is_some() && !connected && clock::now().since(since) >= CONNECT_GAP
+    }
+
+    /// Until when to wait for something to happen.
+    fn look_again_at(&self, until: Moment, connected: bool, since: Moment) -> Moment {
+        if self.gateway.through().is_some() && !connected {
+            until.min(since + CONNECT_GAP)
+        } else {
+            until
         }
     }
 
@@ -156,10 +177,15 @@ impl<'a> Prober<'a> {
         let until = asked_at + wait;
         let mut hosts = Hosts::new(names);
         let mut unasked = names.iter().peekable();
+        let mut connected = false;
         while hosts.awaits_any() && clock::now() < until && self.signal().is_none() {
+            if self.is_away(connected, asked_at) {
+                break;
+            }
             while let Some(host) = unasked.peek()
                 && self.gateway.send(host, &Message::Ping { nonce: self.nonce })? == Sent::Done
             {
+                connected = true;
                 unasked.next();
             }
             while let Some((host, said)) = self.gateway.hear()? {
@@ -171,7 +197,8 @@ impl<'a> Prober<'a> {
                 }
             }
             if hosts.awaits_any() {
-                self.wait(until, Interest::READ | Interest::WRITE.when(unasked.peek().is_some()))?;
+                let wake_at = self.look_again_at(until, connected, asked_at);
+                self.wait(wake_at, Interest::READ | Interest::WRITE.when(unasked.peek().is_some()))?;
             }
         }
         hosts.give_up(clock::now().since(asked_at));
