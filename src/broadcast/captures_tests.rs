@@ -1,61 +1,11 @@
 //! What the man page shows is what is printed.
 
-use bytes::Bytes;
-
 use super::*;
-use crate::broadcast::gather::{Action, Config, Gather, Phase};
+use crate::broadcast::gather::{Action, Gather, Phase};
+use crate::broadcast::testing::{ID, answer, at, condition, config, gone, receipt, roster};
 use crate::cli::{FOLDED, TROUBLED};
-use crate::options::Targets;
-use crate::protocol::ids::{Member, ReturnPath};
-use crate::protocol::pool::{Answer, Blob, Condition, Enrolled, Fate, Gone, Note, Ran, Receipt, Roster};
-use crate::protocol::{Incarnation, Message, Term, WorkerId};
-
-const ID: BroadcastId = BroadcastId([7; 16]);
-
-fn at(millis: u64) -> Moment {
-    Moment::from_micros(1_000_000_000 + millis * 1000)
-}
-
-fn member(number: u32) -> Member {
-    Member::new(WorkerId(number), Incarnation(u64::from(number)))
-}
-
-fn roster(host: &str, count: u32) -> Message {
-    let enrolled = |number| Enrolled {
-        member: member(number),
-        pool: "default".to_owned(),
-        draining: false,
-    };
-    Message::Roster(Roster {
-        id: ID,
-        host: host.to_owned(),
-        term: Term(1),
-        total: count,
-        members: (1..=count).map(enrolled).collect(),
-    })
-}
-
-fn answer(number: u32, status: Status, note: &str, body: &'static str) -> Message {
-    Message::Answer(Answer {
-        id: ID,
-        member: member(number),
-        path: ReturnPath::default(),
-        status,
-        elapsed_ms: 1,
-        note: Note(note.to_owned()),
-        body: Blob(Bytes::from_static(body.as_bytes())),
-    })
-}
-
-fn gone(number: u32, fate: Fate, ago_ms: u32, ran: Ran) -> Message {
-    Message::Gone(Gone {
-        id: ID,
-        member: member(number),
-        fate,
-        ago_ms,
-        ran,
-    })
-}
+use crate::protocol::Message;
+use crate::protocol::pool::{Fate, Ran};
 
 /// A broadcast to alpha, beta and gamma, and what a terminal shows of it: both streams are one there.
 struct Shown {
@@ -67,20 +17,8 @@ struct Shown {
 
 impl Shown {
     fn new(command: &str, folded: bool) -> Self {
-        let config = Config {
-            id: ID,
-            hosts: ["alpha", "beta", "gamma"].map(str::to_owned).into(),
-            targets: Targets::default(),
-            body: Bytes::new(),
-            patience: Duration::from_secs(5),
-            interval: Duration::from_secs(1),
-            timeout: None,
-            reply_max: 1 << 20,
-            batch: None,
-            stop_after: None,
-        };
         Self {
-            gather: Gather::new(at(0), config),
+            gather: Gather::new(at(0), config(&["alpha", "beta", "gamma"])),
             report: Report {
                 format: ReportFormat::Text,
                 folded,
@@ -147,35 +85,15 @@ fn a_troubled_broadcast_is_as_the_man_page_shows_it() {
     shown.show(0);
     shown.hear(100, 0, answer(1, Status::Ok, "", "reloaded\n"));
     shown.hear(100, 1, answer(1, Status::Ok, "", "reloaded\n"));
-    let receipt = Receipt {
-        id: ID,
-        member: member(2),
-        path: ReturnPath::default(),
-    };
-    shown.hear(100, 1, Message::Receipt(receipt));
+    shown.hear(100, 1, receipt(2));
     shown.hear(120, 0, answer(2, Status::Exit(3), "no such table", ""));
     shown.hear(300, 0, gone(3, Fate::Died, 100, Ran::Begun));
     shown.hear(400, 1, gone(3, Fate::Left, 200, Ran::NotBegun));
     // Time goes on, and nothing is heard of the last one.
     for millis in (500..5200).step_by(100) {
         shown.gather.on_tick(at(millis), &mut shown.out);
-        shown.hear(
-            millis,
-            1,
-            Message::Condition(Condition {
-                id: ID,
-                member: member(2),
-                silent_ms: 0,
-                still_ms: 0,
-            }),
-        );
+        shown.hear(millis, 1, condition(2, 0, 0));
     }
-    let condition = Condition {
-        id: ID,
-        member: member(2),
-        silent_ms: 5100,
-        still_ms: 5200,
-    };
-    shown.hear(5200, 1, Message::Condition(condition));
+    shown.hear(5200, 1, condition(2, 5100, 5200));
     assert_eq!(shown.closed(5200), TROUBLED);
 }

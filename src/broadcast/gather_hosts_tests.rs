@@ -3,20 +3,7 @@
 use super::*;
 
 fn two_hosts() -> Config {
-    Config {
-        hosts: vec!["alpha".to_owned(), "beta".to_owned()],
-        ..config()
-    }
-}
-
-fn roster_of(host: &str, members: u32) -> Message {
-    let Message::Roster(roster) = roster(members) else {
-        unreachable!()
-    };
-    Message::Roster(Roster {
-        host: host.to_owned(),
-        ..roster
-    })
+    testing::config(&["alpha", "beta"])
 }
 
 impl Bench {
@@ -40,9 +27,9 @@ fn nobody_is_asked_before_every_host_has_told_who_is_there() {
         })
         .collect();
     assert_eq!(rolled, [0, 1]);
-    bench.hear_of(0, 1, roster_of("alpha", 2));
+    bench.hear_of(0, 1, testing::roster("alpha", 2));
     assert_eq!((bench.gather.phase(), bench.asked()), (Phase::Rolling, vec![]));
-    bench.hear_of(1, 2, roster_of("beta", 2));
+    bench.hear_of(1, 2, testing::roster("beta", 2));
     assert_eq!(bench.gather.phase(), Phase::Asking);
     let asks = bench
         .out
@@ -66,7 +53,7 @@ fn nobody_is_asked_before_every_host_has_told_who_is_there() {
 #[test]
 fn a_host_that_cannot_be_asked_who_is_there_is_unreachable() {
     let mut bench = Bench::new(two_hosts());
-    bench.hear_of(0, 1, roster_of("alpha", 1));
+    bench.hear_of(0, 1, testing::roster("alpha", 1));
     bench.gather.on_unreached(at(2), 1, "silent".to_owned(), &mut bench.out);
     assert_eq!(bench.asked(), [1]);
     let books = bench.gather.books();
@@ -90,7 +77,7 @@ fn a_host_that_is_known_not_to_be_reached_is_not_skipped() {
     });
     bench.gather.on_unreached(at(1), 0, "silent".to_owned(), &mut bench.out);
     bench.gather.on_unreached(at(1), 2, "silent".to_owned(), &mut bench.out);
-    bench.hear_of(1, 1, roster_of("beta", 2));
+    bench.hear_of(1, 1, testing::roster("beta", 2));
     let books = bench.gather.books();
     assert_eq!((books.unreachable, books.skipped, books.outstanding), (2, 2, 0));
     assert_eq!(bench.asked(), [0; 0]);
@@ -100,7 +87,7 @@ fn a_host_that_is_known_not_to_be_reached_is_not_skipped() {
 #[test]
 fn a_host_that_says_nothing_is_waited_for_until_patience() {
     let mut bench = Bench::new(two_hosts());
-    bench.hear_of(0, 0, roster_of("alpha", 1));
+    bench.hear_of(0, 0, testing::roster("alpha", 1));
     for millis in (0..5000).step_by(100) {
         bench.tick(millis);
         assert_eq!(bench.gather.phase(), Phase::Rolling, "{millis}");
@@ -116,8 +103,8 @@ fn a_host_that_says_nothing_is_waited_for_until_patience() {
 #[test]
 fn members_of_a_host_that_is_lost_on_the_way_are_unreachable() {
     let mut bench = Bench::new(two_hosts());
-    bench.hear_of(0, 1, roster_of("alpha", 1));
-    bench.hear_of(1, 1, roster_of("beta", 2));
+    bench.hear_of(0, 1, testing::roster("alpha", 1));
+    bench.hear_of(1, 1, testing::roster("beta", 2));
     bench.hear_of(1, 2, answer(1, Status::Ok));
     for millis in (0..5000).step_by(100) {
         bench.hear_of(0, millis, running(1, WorkState::Running));
@@ -137,8 +124,8 @@ fn members_of_a_host_that_is_lost_on_the_way_are_unreachable() {
 #[test]
 fn whoever_stood_still_judges_nobody_by_old_words() {
     let mut bench = Bench::new(two_hosts());
-    bench.hear_of(0, 1, roster_of("alpha", 1));
-    bench.hear_of(1, 1, roster_of("beta", 1));
+    bench.hear_of(0, 1, testing::roster("alpha", 1));
+    bench.hear_of(1, 1, testing::roster("beta", 1));
     bench.tick(2);
     // It is stopped for long, and finds this in its socket, of the time when beta was cut off and alpha's worker hung.
     for _ in 0..2 {
@@ -167,7 +154,7 @@ fn a_batch_counts_members_of_all_hosts() {
         ..config()
     });
     bench.gather.on_unreached(at(1), 0, "silent".to_owned(), &mut bench.out);
-    bench.hear_of(1, 1, roster_of("beta", 3));
+    bench.hear_of(1, 1, testing::roster("beta", 3));
     bench.gather.on_unreached(at(1), 2, "silent".to_owned(), &mut bench.out);
     for number in [1, 2, 3] {
         assert_eq!(bench.asked(), [number]);

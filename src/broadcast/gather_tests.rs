@@ -1,37 +1,13 @@
 use super::*;
+use crate::broadcast::testing;
+use crate::broadcast::testing::{ID, at, condition, member, receipt};
 use crate::protocol::ids::ReturnPath;
 use crate::protocol::limits::CHECKED_AT_ONCE_MAX;
 use crate::protocol::message::WorkState;
-use crate::protocol::pool::{Answer, Blob, Condition, Enrolled, Gone, Note, Ran, Receipt, Roster, Running};
-use crate::protocol::{Incarnation, Term, WorkerId};
-
-const ID: BroadcastId = BroadcastId([7; 16]);
-const PATIENCE: Duration = Duration::from_secs(5);
-
-fn at(millis: u64) -> Moment {
-    Moment::from_micros(1_000_000_000 + millis * 1000)
-}
-
-fn member(number: u32) -> Member {
-    Member {
-        worker: WorkerId(number),
-        incarnation: Incarnation(number.into()),
-    }
-}
+use crate::protocol::pool::{Answer, Running};
 
 fn config() -> Config {
-    Config {
-        id: ID,
-        hosts: vec!["alpha".to_owned()],
-        targets: Targets::default(),
-        body: Bytes::from_static(b"hello"),
-        patience: PATIENCE,
-        interval: Duration::from_secs(1),
-        timeout: None,
-        reply_max: 1 << 20,
-        batch: None,
-        stop_after: None,
-    }
+    testing::config(&["alpha"])
 }
 
 /// A gather, and who was told what.
@@ -92,38 +68,15 @@ impl Bench {
 }
 
 fn roster(members: u32) -> Message {
-    let enrolled = |number| Enrolled {
-        member: member(number),
-        pool: "default".to_owned(),
-        draining: false,
-    };
-    Message::Roster(Roster {
-        id: ID,
-        host: "alpha".to_owned(),
-        term: Term(1),
-        total: members,
-        members: (1..=members).map(enrolled).collect(),
-    })
+    testing::roster("alpha", members)
 }
 
 fn answer(number: u32, status: Status) -> Message {
-    Message::Answer(Answer {
-        id: ID,
-        member: member(number),
-        path: ReturnPath::default(),
-        status,
-        elapsed_ms: 1,
-        note: Note("why".to_owned()),
-        body: Blob(Bytes::from_static(b"reply")),
-    })
+    testing::answer(number, status, "why", "reply")
 }
 
-fn receipt(number: u32) -> Message {
-    Message::Receipt(Receipt {
-        id: ID,
-        member: member(number),
-        path: ReturnPath::default(),
-    })
+fn gone(number: u32, fate: Fate) -> Message {
+    testing::gone(number, fate, 2100, Ran::Unknown)
 }
 
 fn running(number: u32, state: WorkState) -> Message {
@@ -133,25 +86,6 @@ fn running(number: u32, state: WorkState) -> Message {
         path: ReturnPath::default(),
         state,
         elapsed_ms: 1,
-    })
-}
-
-fn condition(number: u32, silent_ms: u32, still_ms: u32) -> Message {
-    Message::Condition(Condition {
-        id: ID,
-        member: member(number),
-        silent_ms,
-        still_ms,
-    })
-}
-
-fn gone(number: u32, fate: Fate) -> Message {
-    Message::Gone(Gone {
-        id: ID,
-        member: member(number),
-        fate,
-        ago_ms: 2100,
-        ran: Ran::Unknown,
     })
 }
 

@@ -8,5 +8,7 @@ pub mod gather;
 pub mod report;
 mod run;
 pub mod seat;
+#[cfg(test)]
+mod testing;
 
 pub use run::{BroadcastError, run};

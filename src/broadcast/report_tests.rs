@@ -1,77 +1,16 @@
-use bytes::Bytes;
-
 use super::*;
-use crate::options::Targets;
-use crate::protocol::ids::{Member, ReturnPath};
-use crate::protocol::pool::{Answer, Blob, Enrolled, Fate, Gone, Note, Ran, Roster};
-use crate::protocol::{Incarnation, Message, Term, WorkerId};
-
-use super::super::gather::{Config, Gather};
-
-const ID: BroadcastId = BroadcastId([7; 16]);
-
-fn at(millis: u64) -> Moment {
-    Moment::from_micros(1_000_000_000 + millis * 1000)
-}
+use crate::broadcast::gather::Gather;
+use crate::broadcast::testing::{ID, answer, at, config, gone, roster};
+use crate::protocol::pool::{Fate, Ran};
 
 /// A broadcast to w1, w2 …, which answer so; `None`: it has died.
 fn gather(answers: &[Option<(Status, &'static str)>]) -> Gather {
-    let member = |number: u32| Member {
-        worker: WorkerId(number),
-        incarnation: Incarnation(number.into()),
-    };
-    let config = Config {
-        id: ID,
-        hosts: vec!["alpha".to_owned()],
-        targets: Targets::default(),
-        body: Bytes::new(),
-        patience: Duration::from_secs(5),
-        interval: Duration::from_secs(1),
-        timeout: None,
-        reply_max: 1 << 20,
-        batch: None,
-        stop_after: None,
-    };
-    let (mut gather, mut out) = (Gather::new(at(0), config), Vec::new());
-    let numbers = 1..=answers.len() as u32;
-    let roster = Roster {
-        id: ID,
-        host: "alpha".to_owned(),
-        term: Term(1),
-        total: answers.len() as u32,
-        members: numbers
-            .clone()
-            .map(|number| Enrolled {
-                member: member(number),
-                pool: "cad".to_owned(),
-                draining: false,
-            })
-            .collect(),
-    };
-    gather.on_message(at(0), 0, Message::Roster(roster), &mut out);
-    for (number, answer) in numbers.zip(answers) {
-        let member = member(number);
-        let message = match answer {
-            Some((status, body)) => Message::Answer(Answer {
-                id: ID,
-                member,
-                path: ReturnPath::default(),
-                status: *status,
-                elapsed_ms: 1,
-                note: Note(if status.is_ok() {
-                    String::new()
-                } else {
-                    "no disk".to_owned()
-                }),
-                body: Blob(Bytes::from_static(body.as_bytes())),
-            }),
-            None => Message::Gone(Gone {
-                id: ID,
-                member,
-                fate: Fate::Died,
-                ago_ms: 100,
-                ran: Ran::Unknown,
-            }),
+    let (mut gather, mut out) = (Gather::new(at(0), config(&["alpha"])), Vec::new());
+    gather.on_message(at(0), 0, roster("alpha", answers.len() as u32), &mut out);
+    for (number, said) in (1..).zip(answers) {
+        let message = match said {
+            Some((status, body)) => answer(number, *status, if status.is_ok() { "" } else { "no disk" }, body),
+            None => gone(number, Fate::Died, 100, Ran::Unknown),
         };
         gather.on_message(at(12), 0, message, &mut out);
     }

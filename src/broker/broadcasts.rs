@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::election::journal::{RanBroadcast, WorkerJournal};
-use crate::protocol::ids::BroadcastId;
-use crate::protocol::ids::{Member, Peer, ReturnPath};
+use crate::protocol::ids::{BroadcastId, Member, Peer, ReturnPath};
 use crate::protocol::limits::{BROADCASTS_JOURNALLED, FATES_MAX, MEMBERS_LISTED_MAX};
-use crate::protocol::message::Message;
-use crate::protocol::message::PongWorker;
+use crate::protocol::message::{Message, PongWorker};
 use crate::protocol::pool::{
     Answer, Ask, Check, Condition, Enrolled, Fate, Gone, Ran, Receipt, Roll, Roster, Running, Thanks,
 };

@@ -5,11 +5,13 @@
 //! news: what changes once an interval, and else at a pace that it has said, which is slower the more there are. One that
 //! is silent is asked (it is *evasive*) before it is given up (*expired*).
 
-use std::collections::{BTreeMap, HashMap};
+mod callers;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::protocol::ids::{Caller, Peer, ReturnPath, Side, Term};
-use crate::protocol::limits::{CALLERS_MAX, HINTS_MAX, MESH_NEWS_PER_INTERVAL, POOLS_LISTED_MAX};
+use crate::protocol::ids::{Peer, ReturnPath, Side, Term};
+use crate::protocol::limits::{HINTS_MAX, MESH_NEWS_PER_INTERVAL, POOLS_LISTED_MAX};
 use crate::protocol::mesh::{Greeting, News, PoolNews, Relay, Relayed, Within};
 use crate::protocol::message::{Disconnect, Hint, Message};
 use crate::protocol::pool::Note;
@@ -17,6 +19,7 @@ use crate::protocol::time::{Moment, earliest};
 use crate::term::human::span;
 
 use super::machine::{Action, Machine};
+use callers::Callers;
 
 /// How often one tells its news before it is greeted again; twice as long it counts as asked for them.
 const GREET_AGAIN_NEWS: u32 = 10;
@@ -59,24 +62,13 @@ struct Link {
     differs: bool,
 }
 
-/// One that relays what others ask, or wants news.
-#[derive(Clone, Copy, Debug)]
-struct Called {
-    number: Caller,
-    heard_at: Moment,
-    /// It has greeted, and is told the news until then.
-    news_until: Option<Moment>,
-}
-
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Mesh {
     /// Who this is; `None`: it has no others.
     me: Option<Greeting>,
     links: BTreeMap<String, Link>,
-    callers: HashMap<Peer, Called>,
-    numbers: HashMap<Caller, Peer>,
-    last_number: u16,
+    callers: Callers,
     news_at: Option<Moment>,
     /// What was told last, and when.
     told: Option<(Moment, News)>,
@@ -113,52 +105,6 @@ impl Link {
 }
 
 impl Mesh {
-    /// The caller behind this connection, known from now on.
-    fn caller(&mut self, now: Moment, peer: Peer) -> &mut Called {
-        if !self.callers.contains_key(&peer) {
-            if self.callers.len() >= CALLERS_MAX {
-                self.forget_oldest();
-            }
-            // Those that were given earlier may stand in ways back that are still under way.
-            let number = loop {
-                self.last_number = self.last_number.wrapping_add(1);
-                let number = Caller(self.last_number);
-                if !self.numbers.contains_key(&number) {
-                    break number;
-                }
-            };
-            self.numbers.insert(number, peer);
-        }
-        let number = Caller(self.last_number);
-        let called = self.callers.entry(peer).or_insert(Called {
-            number,
-            heard_at: now,
-            news_until: None,
-        });
-        called.heard_at = now;
-        called
-    }
-
-    /// Forgets those that have not been heard since then.
-    fn forget_silent(&mut self, since: Moment) {
-        let numbers = &mut self.numbers;
-        self.callers.retain(|_, called| {
-            let stays = called.heard_at >= since;
-            if !stays {
-                numbers.remove(&called.number);
-            }
-            stays
-        });
-    }
-
-    fn forget_oldest(&mut self) {
-        let oldest = self.callers.iter().min_by_key(|(_, called)| called.heard_at);
-        if let Some((peer, number)) = oldest.map(|(peer, called)| (*peer, called.number)) {
-            self.callers.remove(&peer);
-            self.numbers.remove(&number);
-        }
-    }
-
     /// Hosts with idle slots in a pool, those with the most first.
     pub(super) fn hints(&self, pool: &str) -> Vec<Hint> {
         let up = self.links.iter().filter(|(_, link)| link.is_up);
@@ -231,7 +177,7 @@ impl Machine {
             return out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected)));
         };
         let until = now + self.mesh.pace(self.config.interval) * (GREET_AGAIN_NEWS * 2);
-        let is_new = self.mesh.caller(now, from).news_until.replace(until).is_none();
+        let is_new = self.mesh.callers.heard(now, from).news_until.replace(until).is_none();
         out.push(Action::Send(from, Message::Greeted(me)));
         if is_new {
             out.push(Action::Send(from, Message::News(self.news())));
@@ -247,7 +193,7 @@ impl Machine {
 
     /// A message for this broker, from somebody behind another.
     fn on_relay_here(&mut self, now: Moment, from: Peer, relay: Relay, out: &mut Vec<Action>) {
-        let number = self.mesh.caller(now, from).number;
+        let number = self.mesh.callers.heard(now, from).number;
         let Some(asker) = Peer::behind(number, &relay.path) else {
             return;
         };
@@ -371,8 +317,8 @@ impl Machine {
             note: Note::default(),
             within: Within::new(message.encode()),
         };
-        let caller = self.mesh.numbers.get(&number)?;
-        Some((*caller, Message::Relayed(relayed)))
+        let caller = self.mesh.callers.peer(number)?;
+        Some((caller, Message::Relayed(relayed)))
     }
 
     /// Greets whom it is time to greet, tells the news, and gives up who has been silent for too long.
@@ -416,12 +362,11 @@ impl Machine {
         let pace = self.mesh.pace(interval);
         self.mesh.news_at = Some(now + pace);
         self.mesh.told = Some((now, news.clone()));
-        self.mesh.forget_silent(now.before(pace * (GREET_AGAIN_NEWS * 2)));
-        let readers = self.mesh.callers.iter();
-        let readers = readers.filter(|(_, called)| called.news_until.is_some_and(|until| until > now));
-        let readers: Vec<Peer> = readers.map(|(peer, _)| *peer).collect();
+        self.mesh
+            .callers
+            .forget_silent(now.before(pace * (GREET_AGAIN_NEWS * 2)));
         let tell = |peer| Action::Send(peer, Message::News(news.clone()));
-        out.extend(readers.into_iter().map(tell));
+        out.extend(self.mesh.callers.readers(now).map(tell));
     }
 
     fn news(&self) -> News {

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::broker::machine::Config;
 use crate::protocol::ids::{DirId, Incarnation, SlotId, WorkerId};
+use crate::protocol::limits::CALLERS_MAX;
 use crate::protocol::message::Register;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -399,12 +400,12 @@ fn callers_are_bounded_and_silent_ones_forgotten() {
     let mesh = &mut bench.machines[0].mesh;
     for number in 0..CALLERS_MAX as u32 + 10 {
         let one = Peer::from_routing_id(&number.to_be_bytes()).expect("four bytes");
-        mesh.caller(now, one.public());
+        mesh.callers.heard(now, one.public());
     }
-    assert_eq!((mesh.callers.len(), mesh.numbers.len()), (CALLERS_MAX, CALLERS_MAX));
+    assert_eq!(mesh.callers.held(), (CALLERS_MAX, CALLERS_MAX));
     bench.pass(INTERVAL * (GREET_AGAIN_NEWS * 2 + 1));
     let mesh = &bench.machines[0].mesh;
-    assert_eq!((mesh.callers.len(), mesh.numbers.len()), (2, 2));
+    assert_eq!(mesh.callers.held(), (2, 2));
 }
 
 /// News under way from the first host's broker in so long, with so many others.
