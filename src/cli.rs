@@ -47,6 +47,13 @@ pub fn parse() -> Command {
     convert::parse_from(std::env::args_os(), std::io::stdin().is_terminal()).unwrap_or_else(|error| error.exit())
 }
 
+/// Whether this is the command line of a client that is nothing else besides: what follows depends on the rest, but it
+/// needs libzmq in any case, unless it is wrong.
+pub fn only_asks() -> bool {
+    let mut words = std::env::args_os().skip(1);
+    words.next().is_some_and(|word| word == "client") && !words.any(|word| word == "--local")
+}
+
 /// What the command line of this process, a broker's, asks for now: its layout may say something else than it did.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker;
-use crate::client;
+use crate::client::{self, Ends, Found};
 use crate::exit::Exit;
 use crate::net::Context;
 use crate::options::{BrokerOptions, ClientOptions, Handler, Hosts, Office, Takeover, WorkerOptions};
@@ -131,7 +131,9 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         })
         .map_err(LocalError::Thread)?
     };
-    let ended = client::run(options, &context, &own_place, stop);
+    let ended = Ends::new(&context)
+        .map_err(Failure::from)
+        .and_then(|ends| Ok(client::run(options, ends, Found::look(own_place)?, stop)?));
     worker_stop.raise(SIGTERM);
     let worked = worked.join();
     broker_stop.raise(SIGTERM);
@@ -143,7 +145,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     if let Ok(Err(failure)) = worked {
         return Err(failure);
     }
-    Ok(ended?)
+    ended
 }
 
 /// A broker or worker that could not serve ends the client's wait.

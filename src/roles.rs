@@ -10,11 +10,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::broadcast::{self, BroadcastError};
 use crate::broker;
-use crate::client::{self, ClientError};
+use crate::client::{self, ClientError, Ends, Found};
 use crate::exit::Exit;
 use crate::local;
-use crate::net::{self, Context};
-use crate::options::{BroadcastOptions, BrokerOptions, ClientOptions, Office, PingOptions, Place, WorkerOptions};
+use crate::net::{self, Context, NetError};
+use crate::options::{
+    BroadcastOptions, BrokerOptions, ClientOptions, Handler, Office, PingOptions, Place, WorkerOptions,
+};
 use crate::ping::{self, PingError};
 use crate::runtime::{self, HostLog, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
@@ -47,26 +49,52 @@ pub fn worker(options: &WorkerOptions, again: fn() -> Result<WorkerOptions, Stri
     exit("worker", served.map(|()| ended(stop)))
 }
 
-/// What a client does before its first thread is spawned. (With `--local` it is a broker and a worker, too.)
-pub fn prepare_client(options: &ClientOptions) {
-    if options.local.is_none() {
+/// What a client needs whatever it is asked: libzmq's threads, and a socket.
+#[derive(Debug)]
+pub struct Ready(Result<Ends, NetError>);
+
+impl Ready {
+    /// For a process that is a client and nothing else. Call it before its first thread is spawned.
+    pub fn prepare_process() {
         net::prepare_short_life();
+    }
+
+    /// Starts libzmq. What goes wrong is said by the client.
+    pub fn new() -> Self {
+        Self(Context::small().and_then(|context| Ends::new(&context)))
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a client is to do, and what was there of its host when that was asked.
+#[derive(Debug)]
+pub struct Question {
+    options: ClientOptions,
+    found: Result<Found, RuntimeError>,
+}
+
+impl Question {
+    /// Looks for the host's directory at once; what goes wrong is said by the client.
+    pub fn new(options: ClientOptions) -> Self {
+        let found = place(&options.place).and_then(Found::look);
+        Self { options, found }
     }
 }
 
 /// `zhit client`.
-pub fn client(mut options: ClientOptions, stop: &Arc<Stop>) -> Exit {
-    let ended = match options.local.take() {
-        Some(handler) => local::run(options, handler, stop),
-        None => ask(options, stop),
-    };
-    exit("client", ended)
+pub fn client(question: Question, ready: Ready, stop: &Stop) -> Exit {
+    let ask = || Ok(client::run(question.options, ready.0?, question.found?, stop)?);
+    exit("client", ask())
 }
 
-fn ask(options: ClientOptions, stop: &Stop) -> Result<Exit, Failure> {
-    let place = place(&options.place)?;
-    let context = Context::small()?;
-    Ok(client::run(options, &context, &place, stop)?)
+/// `zhit client --local`.
+pub fn local(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Exit {
+    exit("client", local::run(options, handler, stop))
 }
 
 /// `zhit broadcast`.
@@ -112,7 +140,7 @@ pub enum Failure {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
-    Net(#[from] net::NetError),
+    Net(#[from] NetError),
     #[error(transparent)]
     Broker(#[from] broker::BrokerError),
     #[error(transparent)]

@@ -165,6 +165,22 @@ where
     T: Send + 'static,
     F: FnOnce(Arc<Stop>) -> T + Send + 'static,
 {
+    run_role_beside(name, hangup, role, || {})
+}
+
+/// The same, and this thread does its part of the role's start meanwhile; what it does must be short, for signals are
+/// only taken once it is done.
+///
+/// # Errors
+/// [`Unfinished`].
+///
+/// # Panics
+/// When the role did.
+pub fn run_role_beside<T, F>(name: &str, hangup: Hangup, role: F, meanwhile: impl FnOnce()) -> Result<T, Unfinished>
+where
+    T: Send + 'static,
+    F: FnOnce(Arc<Stop>) -> T + Send + 'static,
+{
     let mut signals = Signals::new(caught())?;
     let (done, finished) = mpsc::channel();
     let end = RoleEnd {
@@ -177,6 +193,7 @@ where
         let _end = end;
         role(theirs)
     })?;
+    meanwhile();
     for signal in signals.forever() {
         if signal == SIGHUP && hangup == Hangup::Reload {
             stop.reload();

@@ -1,14 +1,14 @@
 //! `zhit client`: one loop over stdin, the broker's socket and the writer, around the pure machine in `hit`.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::stdio::stdin;
 
 use crate::clock;
 use crate::exit::Exit;
-use crate::net::{Context, Dealer, Interest, NetError, Poll, Waker};
+use crate::net::{Interest, NetError, Poll, Waker};
 use crate::options::{ClientOptions, Format, Input, Tenure};
 use crate::protocol::HitKey;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
@@ -27,7 +27,7 @@ use super::input::Source;
 use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
 use super::report;
-use super::wires::{Reached, Wires};
+use super::wires::{Ends, Reached, Wires};
 
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
@@ -74,22 +74,21 @@ struct Client {
 ///
 /// # Errors
 /// [`ClientError`] when nothing could be tried.
-pub fn run(options: ClientOptions, context: &Context, place: &Place, stop: &Stop) -> Result<Exit, ClientError> {
+pub fn run(options: ClientOptions, ends: Ends, mut found: Found, stop: &Stop) -> Result<Exit, ClientError> {
     let started_at = clock::now();
     let waker = Waker::new()?;
     stop.register(&waker);
-    let wait_until = started_at + options.wait;
-    let socket = match find(place, wait_until, stop, &waker)? {
-        Found::Socket(socket) => socket,
-        Found::Nothing => return Ok(report::no_broker(&place.broker_socket())),
-        Found::Signal(signal) => return Ok(Exit::of_signal(signal)),
-    };
+    if let Some(exit) = wait_for_directory(&mut found, started_at + options.wait, stop, &waker)? {
+        return Ok(exit);
+    }
+    let socket = found.socket;
     if let Tenure::Hold(words) = &options.tenure {
         let words = words.clone();
-        return hold::run(options, words, Dealer::new(context)?, &socket, stop, &waker);
+        return hold::run(options, words, ends.dealer, &socket, stop, &waker);
     }
     let opens = options.tenure == Tenure::Open;
-    let mut client = Client::new(started_at, options, context, &socket, waker.clone())?;
+    let wires = Wires::new(ends, &socket)?;
+    let mut client = Client::new(started_at, options, wires, waker.clone())?;
     let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
     Ok(match ended {
@@ -108,30 +107,53 @@ pub fn run(options: ClientOptions, context: &Context, place: &Place, stop: &Stop
     })
 }
 
-/// What is there of the host's directory.
-enum Found {
-    Socket(PathBuf),
-    Nothing,
-    Signal(i32),
+/// What is there of this host.
+#[derive(Debug)]
+pub struct Found {
+    place: Place,
+    /// Where its broker listens, if one does.
+    socket: PathBuf,
+    /// Whether the host has a directory to hold that socket.
+    has_directory: bool,
 }
 
-/// The broker's socket, as soon as the host has a directory to hold one. A client makes none.
-fn find(place: &Place, wait_until: Moment, stop: &Stop, waker: &Waker) -> Result<Found, ClientError> {
-    loop {
-        if let Some(dir) = RuntimeDir::open_existing(place)? {
-            return Ok(Found::Socket(dir.broker_socket()));
-        }
-        let left = wait_until.since(clock::now());
+impl Found {
+    /// Looks for the host's directory. A client makes none.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]: why it cannot be trusted or used.
+    pub fn look(place: Place) -> Result<Self, RuntimeError> {
+        let has_directory = RuntimeDir::open_existing(&place)?.is_some();
+        let socket = place.broker_socket();
+        Ok(Self {
+            place,
+            socket,
+            has_directory,
+        })
+    }
+}
+
+/// Looks again until the directory is there; else returns how the client ends.
+fn wait_for_directory(
+    found: &mut Found,
+    until: Moment,
+    stop: &Stop,
+    waker: &Waker,
+) -> Result<Option<Exit>, ClientError> {
+    while !found.has_directory {
+        let left = until.since(clock::now());
         if stop.stage() > 0 {
-            return Ok(Found::Signal(stop.signal()));
+            return Ok(Some(Exit::of_signal(stop.signal())));
         }
         if left.is_zero() {
-            return Ok(Found::Nothing);
+            return Ok(Some(report::no_broker(&found.socket)));
         }
         let mut poll = Poll::new();
         poll.fd(waker, Interest::READ);
         poll.wait(Some(left.min(LOOK_AGAIN)))?;
+        found.has_directory = RuntimeDir::open_existing(&found.place)?.is_some();
     }
+    Ok(None)
 }
 
 /// A key that nobody else chooses.
@@ -148,13 +170,7 @@ enum Ended {
 }
 
 impl Client {
-    fn new(
-        started_at: Moment,
-        options: ClientOptions,
-        context: &Context,
-        socket: &Path,
-        waker: Waker,
-    ) -> Result<Self, ClientError> {
+    fn new(started_at: Moment, options: ClientOptions, wires: Wires, waker: Waker) -> Result<Self, ClientError> {
         let key = match &options.tenure {
             Tenure::Use(name) | Tenure::Close(name) => name.key,
             Tenure::Own | Tenure::Open | Tenure::Hold(_) => random_key()?,
@@ -188,7 +204,7 @@ impl Client {
             } else {
                 Hit::open(started_at, key, config)
             },
-            wires: Wires::new(context, socket)?,
+            wires,
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
             sink: Sink {

@@ -6,6 +6,26 @@ use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received
 use crate::protocol::Message;
 use crate::protocol::route::Route;
 
+/// What a client's connections are made of.
+#[derive(Debug)]
+pub struct Ends {
+    context: Context,
+    /// Not yet connected.
+    pub(super) dealer: Dealer,
+}
+
+impl Ends {
+    /// A socket of this context.
+    ///
+    /// # Errors
+    /// [`NetError`] when there are no descriptors left.
+    pub fn new(context: &Context) -> Result<Self, NetError> {
+        let dealer = Dealer::new(context)?;
+        let context = context.clone();
+        Ok(Self { context, dealer })
+    }
+}
+
 /// A socket, and whether nobody was at its other end when it was last looked at.
 struct Wire {
     dealer: Dealer,
@@ -40,12 +60,12 @@ pub(super) struct Keys {
 }
 
 impl Wires {
-    /// A connection to the broker's socket, and none to a slot.
-    pub(super) fn new(context: &Context, socket: &Path) -> Result<Self, NetError> {
-        let mut dealer = Dealer::new(context)?;
+    /// Connects to the broker's socket, and to no slot.
+    pub(super) fn new(ends: Ends, socket: &Path) -> Result<Self, NetError> {
+        let Ends { context, mut dealer } = ends;
         dealer.connect(socket)?;
         Ok(Self {
-            context: context.clone(),
+            context,
             broker: Wire { dealer, no_route: true },
             direct: None,
             members: socket.with_file_name("members"),
