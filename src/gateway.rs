@@ -12,12 +12,6 @@ use crate::protocol::ids::ReturnPath;
 use crate::protocol::mesh::{Relay, Within};
 use crate::runtime::RuntimeDir;
 
-/// How long a host may be without a broker before that counts: one that died is replaced in milliseconds.
-pub const MASTER_GAP: Duration = Duration::from_millis(250);
-
-/// How long a connection to another host may take: one that is there answers within a round trip.
-pub const CONNECT_GAP: Duration = Duration::from_millis(500);
-
 /// What was said: by which host's broker, and what, or why that one is not reached.
 pub type Heard = (String, Result<Message, String>);
 
@@ -35,9 +29,16 @@ pub struct Gateway {
     dealer: Dealer,
 }
 
+/// Hosts in the order of their names, from this one's on, so that not all turn to the same.
+pub fn in_turn<'a, T>(here: &str, others: &'a BTreeMap<String, T>) -> impl Iterator<Item = (&'a String, &'a T)> {
+    let later = others.iter().filter(move |(host, _)| host.as_str() > here);
+    let earlier = others.iter().filter(move |(host, _)| host.as_str() < here);
+    later.chain(earlier)
+}
+
 impl Gateway {
-    /// Goes through the broker of this host, which is `here`. `others`: where those of others listen. They are tried in
-    /// the order of their names, from this one's on, so that not all turn to the same.
+    /// Goes through the broker of this host, which is `here`. `others`: where those of others listen. They are tried
+    /// [`in_turn`].
     ///
     /// # Errors
     /// [`NetError`] when there are no descriptors left, or the directory's path is too long.
@@ -48,8 +49,6 @@ impl Gateway {
         others: &BTreeMap<String, SocketAddr>,
         quiet: Duration,
     ) -> Result<Self, NetError> {
-        let later = others.iter().filter(|(host, _)| host.as_str() > here);
-        let earlier = others.iter().filter(|(host, _)| host.as_str() < here);
         let socket = dir.broker_socket();
         let mut dealer = Dealer::new(context)?;
         dealer.connect(&socket)?;
@@ -58,7 +57,7 @@ impl Gateway {
             here: here.to_owned(),
             socket,
             quiet,
-            others: later.chain(earlier).map(|(host, at)| (host.clone(), *at)).collect(),
+            others: in_turn(here, others).map(|(host, at)| (host.clone(), *at)).collect(),
             through: None,
             dealer,
         })

@@ -91,6 +91,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
         grace: GRACE,
         handler,
         elects: false,
+        direct: None,
     };
     // So that the client finds it at once.
     RuntimeDir::open(&place)?;

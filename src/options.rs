@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -240,6 +241,15 @@ pub struct BrokerOptions {
     pub hosts: Hosts,
 }
 
+/// Where the slots of a host may listen for clients of other hosts, one port each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectPorts {
+    /// The host's address.
+    pub ip: IpAddr,
+    /// The ports, which all workers of the host share.
+    pub ports: RangeInclusive<u16>,
+}
+
 /// `zhit worker`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerOptions {
@@ -261,6 +271,8 @@ pub struct WorkerOptions {
     pub on_broadcast: Option<OsString>,
     /// Starts a broker when the host has none, and votes on one that hangs.
     pub elects: bool,
+    /// Where its slots listen for clients of other hosts; `None`: those come by the broker only.
+    pub direct: Option<DirectPorts>,
 }
 
 /// Where a client's requests come from.
@@ -353,6 +365,8 @@ pub struct ClientOptions {
     pub ttl: Duration,
     /// Which way its requests go.
     pub routing: Routing,
+    /// Where the brokers of other hosts listen, by name.
+    pub others: BTreeMap<String, SocketAddr>,
     /// How replies are printed.
     pub format: Format,
     /// Whether a progress bar is drawn.

@@ -187,7 +187,7 @@ fn what_names_no_hit_is_refused() {
         ("alpha/12", "32 hexadecimal digits"),
         (
             "beta/00112233445566778899aabbccddeeff",
-            "is on host beta, and this is alpha",
+            "is on host beta, this is alpha, and no layout says where beta is",
         ),
     ] {
         host.client(&["--hit", name, "a"]).run().code(2).says(said);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use cluster::{Host, Process, Start, eventually, skipped};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
 use zhit::protocol::WorkerId;
 
 const NAMES: [&str; 5] = ["alpha", "beta", "gamma", "delta", "epsilon"];
@@ -22,7 +23,6 @@ struct Site {
     hosts: Vec<Host>,
     switch: Process,
     /// They hold the namespaces.
-    #[expect(dead_code, reason = "ended when this is dropped")]
     holders: Vec<Process>,
     #[expect(dead_code, reason = "removed when this is dropped")]
     dir: TempDir,
@@ -61,12 +61,13 @@ fn missing() -> Option<String> {
 }
 
 impl Site {
-    fn new() -> Self {
+    /// Hosts of these names; each may have further keys in the layout.
+    fn new(names: &[&str], keys: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let layout = dir.path().join("layout.yaml");
         let hosts: Vec<String> = (1..)
-            .zip(NAMES)
-            .map(|(n, name)| format!("  {name}: 10.77.0.{n}:7420\n"))
+            .zip(names)
+            .map(|(n, name)| format!("  {name}: {{address: \"10.77.0.{n}:7420\"{keys}}}\n"))
             .collect();
         let text = format!(
             "cluster: default\ninsecure: true\nhosts:\n{}timing: {{interval: 500ms, patience: {}s}}\n",
@@ -77,7 +78,7 @@ impl Site {
         let switch = namespace();
         inside(switch.pid(), "ip link add br0 type bridge");
         inside(switch.pid(), "ip link set br0 up");
-        let holders: Vec<Process> = NAMES.iter().map(|_| namespace()).collect();
+        let holders: Vec<Process> = names.iter().map(|_| namespace()).collect();
         for (number, holder) in (1..).zip(&holders) {
             let pid = holder.pid();
             inside(
@@ -89,7 +90,7 @@ impl Site {
             inside(pid, "ip link set eth0 up");
             inside(pid, "ip link set lo up");
         }
-        let all = NAMES.iter().zip(&holders);
+        let all = names.iter().zip(&holders);
         Self {
             hosts: all
                 .map(|(name, holder)| Host::of_cluster(name, &layout, Some(holder.pid())))
@@ -104,6 +105,11 @@ impl Site {
     fn cut(&self, host: usize) {
         inside(self.switch.pid(), &format!("ip link set v{} down", host + 1));
     }
+
+    /// Gives it back.
+    fn join(&self, host: usize) {
+        inside(self.switch.pid(), &format!("ip link set v{} up", host + 1));
+    }
 }
 
 fn serve(hosts: &mut [Host], script: &str) {
@@ -114,9 +120,15 @@ fn serve(hosts: &mut [Host], script: &str) {
     }
     for host in hosts.iter() {
         host.wait_for_slots(WORKERS as u32);
+    }
+    wait_for_all_to_meet(hosts);
+}
+
+fn wait_for_all_to_meet(hosts: &[Host]) {
+    for host in hosts {
         eventually("all hosts to meet", || {
             let log = fs::read_to_string(host.runtime_dir().join("broker.log")).unwrap_or_default();
-            (log.matches(" is there (term ").count() >= NAMES.len() - 1).then_some(())
+            (log.matches(" is there (term ").count() >= hosts.len() - 1).then_some(())
         });
     }
 }
@@ -142,7 +154,7 @@ fn whatever_becomes_of_a_hundred_members_on_five_hosts_is_told() {
     if let Some(why) = missing() {
         return skipped(&why);
     }
-    let mut site = Site::new();
+    let mut site = Site::new(&NAMES, "");
     let script = "[ $(cat) = x ] || { echo well; exit 0; }
         echo $$ > $ROOM/$ZHIT_WORKER; case $ZHIT_HOST/$ZHIT_WORKER in
         alpha/w2) echo no disk >&2; exit 3;;
@@ -181,4 +193,122 @@ fn whatever_becomes_of_a_hundred_members_on_five_hosts_is_told() {
     assert_eq!(ended.stderr.matches(" unreachable: ").count(), WORKERS);
     assert_eq!(ended.text().lines().filter(|line| line.ends_with(": fine")).count(), 76);
     late.end_by(Signal::TERM).code(0);
+}
+
+const THREE: [&str; 3] = ["alpha", "beta", "gamma"];
+
+/// Where slots listen for clients of other hosts.
+const PORTS: &str = ", direct_ports: 7430-7449";
+
+/// A body that is many windows long.
+const BODY_BYTES: usize = 256 * 1024 * 1024;
+
+/// So much of it has gone when something fails.
+const SOME_BYTES: usize = 8 * 1024 * 1024;
+
+/// Three hosts, and a Hit that fills the first: its clients go to the others.
+fn full_at_alpha() -> (Site, String) {
+    let mut site = Site::new(&THREE, PORTS);
+    for host in &mut site.hosts {
+        host.start_worker(&["--grace", "0s", "--builtin", "echo"]);
+    }
+    site.hosts.iter().for_each(|host| host.wait_for_slots(1));
+    wait_for_all_to_meet(&site.hosts);
+    let opened = site.hosts[0].client(&["--open"]).run().code(0).text();
+    let key = opened.trim_end().to_owned();
+    assert!(key.starts_with("alpha/"), "its own host first: {key}");
+    (site, key)
+}
+
+/// A large body from alpha and back, when some of it has come back; and the host that echoes it.
+fn far_body(site: &Site, flags: &[&str]) -> (Process, u64, usize) {
+    let body: Vec<u8> = (0..BODY_BYTES as u64 / 8)
+        .flat_map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
+        .collect();
+    let digest = xxh3_64(&body);
+    let mut client = site.hosts[0].client(flags).stdin(body).digest_stdout().start();
+    client.wait_for_stdout(SOME_BYTES);
+    let busy = |host: &Host| {
+        let pong = host.pong_now();
+        pong.is_some_and(|pong| pong.workers.iter().any(|worker| worker.busy == 1))
+    };
+    let at = eventually("where it went", || (1..3).find(|at| busy(&site.hosts[*at])));
+    assert!(client.is_running(), "it is under way");
+    (client, digest, at)
+}
+
+/// All of it has come back as it was.
+fn whole(mut client: Process, digest: u64) {
+    client.wait_for_stdout(BODY_BYTES);
+    assert_eq!(client.digest(), digest);
+    client.wait().code(0);
+}
+
+/// Bytes that have come in at those ports.
+fn counted(holder: u32) -> u64 {
+    let pid = holder.to_string();
+    let words = ["-t", &pid, "-n", "--", "iptables", "-L", "INPUT", "-v", "-x", "-n"];
+    let said = Start::new("nsenter", &words).run().code(0).text();
+    let line = said.lines().find(|line| line.contains("dpts:7430:7449"));
+    let bytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    bytes.expect("a counter")
+}
+
+#[test]
+fn a_body_goes_on_by_the_broker_when_a_firewall_shuts_the_slots_port() {
+    if let Some(why) = missing().or_else(no_iptables) {
+        return skipped(&why);
+    }
+    let (site, key) = full_at_alpha();
+    for holder in &site.holders {
+        // It has no target: it counts.
+        inside(holder.pid(), "iptables -A INPUT -p tcp --dport 7430:7449");
+    }
+    let (client, digest, at) = far_body(&site, &[]);
+    let holder = site.holders[at].pid();
+    eventually("some of it straight", || {
+        (counted(holder) > SOME_BYTES as u64).then_some(())
+    });
+    inside(holder, "iptables -I INPUT -p tcp --dport 7430:7449 -j DROP");
+    whole(client, digest);
+    site.hosts[at].wait_for_slots(1);
+    site.hosts[0].client(&["--close", &key]).run().code(0);
+}
+
+#[test]
+fn a_body_goes_on_when_the_only_link_comes_back() {
+    if let Some(why) = missing() {
+        return skipped(&why);
+    }
+    let (site, _) = full_at_alpha();
+    let (client, digest, at) = far_body(&site, &[]);
+    site.cut(0);
+    // Its broker has noticed, too, so that both ends have.
+    eventually("alpha to be missed", || {
+        let log = fs::read_to_string(site.hosts[at].runtime_dir().join("broker.log")).unwrap_or_default();
+        log.contains("host alpha is not reached").then_some(())
+    });
+    site.join(0);
+    whole(client, digest);
+    site.hosts[at].wait_for_slots(1);
+}
+
+#[test]
+fn a_link_that_is_cut_for_good_ends_with_the_truth() {
+    if let Some(why) = missing() {
+        return skipped(&why);
+    }
+    let (site, _) = full_at_alpha();
+    let ttl = format!("{}s", PATIENCE.as_secs());
+    let (client, _, at) = far_body(&site, &["--ttl", &ttl]);
+    site.cut(0);
+    let lost = client.wait().code(6).within(PATIENCE * 2);
+    lost.says("the Hit was lost: no broker answered for 3 s; no request was answered; request 1 may have run without an answer");
+    // The slot has let go of it by itself (rule A4).
+    site.hosts[at].wait_for_slots(1);
+}
+
+fn no_iptables() -> Option<String> {
+    let has = Start::new("sh", &["-c", "command -v iptables"]).run().code == 0;
+    (!has).then(|| "there is no iptables".to_owned())
 }

@@ -156,7 +156,7 @@ _TABLE = {
     0x05: ("FAREWELL", "", 0, ""),
     0x06: ("DISCONNECT", "", 0, "reason:1-5"),
     0x07: ("YIELD", "", 1, "pid:I start:Q"),
-    0x10: ("OPEN", "hat", 15, "term:Q dir:16 age_ms:I ttl_ms:I timeout_ms:I 8?holder:holder pool:name packet:packet"),
+    0x10: ("OPEN", "hat", 31, "term:Q dir:16 age_ms:I ttl_ms:I timeout_ms:I 8?holder:holder pool:name packet:packet"),
     0x11: ("FULL", "ht", 0, "reason:1-4 term:Q hints:256*host:name,idle:I"),
     0x12: ("QUEUED", "ht", 0, "term:Q ahead:I slots:I busy:I"),
     0x13: ("WITHDRAW", "ht", 0, ""),

@@ -14,11 +14,13 @@ use super::report::{self, Report, Said};
 use super::seat::Seat;
 use crate::clock;
 use crate::exit::Exit;
-use crate::gateway::{CONNECT_GAP, Gateway, MASTER_GAP};
+use crate::gateway::Gateway;
 use crate::net::{Context, Interest, NetError, Poll, Sent, Waker};
 use crate::options::BroadcastOptions;
 use crate::protocol::ids::BroadcastId;
-use crate::protocol::limits::{BROADCAST_BYTES_MAX, MEMBERS_LISTED_MAX, MESSAGES_PER_TURN_MAX};
+use crate::protocol::limits::{
+    BROADCAST_BYTES_MAX, CONNECT_GAP, MASTER_GAP, MEMBERS_LISTED_MAX, MESSAGES_PER_TURN_MAX,
+};
 use crate::protocol::{Message, Moment};
 use crate::runtime::{BrokerLock, RuntimeDir, RuntimeError};
 use crate::signals::Stop;

@@ -55,6 +55,7 @@ impl Leased {
             attach: Attach(0),
             attempt: self.attempt,
             queue: false,
+            moves: false,
             close_after: false,
             resume: true,
             term: crate::protocol::Term(0),

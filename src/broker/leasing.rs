@@ -267,6 +267,14 @@ impl Machine {
         self.registry.worker(worker).map(|worker| worker.pool.clone())
     }
 
+    /// Another host has so many idle slots of a pool: as many of those who wait here for one, and would go there, are told.
+    /// The last in line are: they lose no place if others are faster.
+    pub(super) fn send_on(&mut self, pool: &str, count: u32, out: &mut Vec<Action>) {
+        for wish in self.waiting.take_last(pool, count as usize, |wish| wish.open.moves) {
+            self.send_full(wish.client, &wish.open, FullReason::Busy, out);
+        }
+    }
+
     /// Leases idle slots of a pool to those who wait for one.
     pub(super) fn serve_line(&mut self, now: Moment, pool: &str, out: &mut Vec<Action>) {
         let liveness = self.liveness();

@@ -167,6 +167,7 @@ fn open(hit: u8, attempt: u32) -> Open {
         attach: Attach(1),
         attempt: Attempt(attempt),
         queue: true,
+        moves: false,
         close_after: false,
         resume: false,
         term: Term(0),
@@ -335,6 +336,7 @@ fn fill(bench: &mut Bench) {
             "filler",
             Message::Open(Open {
                 queue: false,
+                moves: false,
                 ..open(number, 1)
             }),
         );

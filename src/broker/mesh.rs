@@ -7,13 +7,14 @@
 
 mod callers;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::protocol::ids::{Peer, ReturnPath, Side, Term};
 use crate::protocol::limits::{HINTS_MAX, MESH_NEWS_PER_INTERVAL, POOLS_LISTED_MAX};
 use crate::protocol::mesh::{Greeting, News, PoolNews, Relay, Relayed, Within};
-use crate::protocol::message::{Disconnect, Hint, Message};
+use crate::protocol::message::{Disconnect, Hint, Holder, Message, Open};
 use crate::protocol::pool::Note;
 use crate::protocol::time::{Moment, earliest};
 use crate::term::human::span;
@@ -105,19 +106,22 @@ impl Link {
 }
 
 impl Mesh {
-    /// Hosts with idle slots in a pool, those with the most first.
+    /// Hosts that serve a pool, those with the most idle slots first, and then those with the most.
     pub(super) fn hints(&self, pool: &str) -> Vec<Hint> {
         let up = self.links.iter().filter(|(_, link)| link.is_up);
-        let mut hints: Vec<Hint> = up
+        let mut serving: Vec<(u32, u32, &String)> = up
             .filter_map(|(host, link)| {
                 let one = link.news.as_ref()?.pools.iter().find(|one| one.pool == pool)?;
-                let (host, idle) = (host.clone(), one.idle);
-                (idle > 0).then_some(Hint { host, idle })
+                (one.slots > 0).then_some((one.idle, one.slots, host))
             })
             .collect();
-        hints.sort_by_key(|hint| std::cmp::Reverse(hint.idle));
-        hints.truncate(HINTS_MAX);
-        hints
+        serving.sort_by_key(|(idle, slots, _)| Reverse((*idle, *slots)));
+        serving.truncate(HINTS_MAX);
+        let hint = |(idle, _, host): (u32, u32, &String)| Hint {
+            host: host.clone(),
+            idle,
+        };
+        serving.into_iter().map(hint).collect()
     }
 
     /// When something is due at the latest.
@@ -167,7 +171,13 @@ impl Machine {
                 let (path, note) = (relay.path, format!("this is {}", self.config.host));
                 out.push(Action::Send(from, nowhere(relay.host, path, note)));
             }
-            // A member has to be on this host, and a Hit is asked for there.
+            // A client, whose own host has no slot for it. The process that holds its Hit cannot be seen from here.
+            Message::Open(open) => {
+                let holder = open.holder.map(|holder| Holder { pid: 0, ..holder });
+                self.on_message(now, from, Message::Open(Open { holder, ..open }), out);
+            }
+            Message::Withdraw { .. } => self.on_message(now, from, message, out),
+            // A member has to be on this host.
             _ => out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected))),
         }
     }
@@ -274,7 +284,12 @@ impl Machine {
             Message::News(news) if link.known.is_some() && news.term >= link.term() => {
                 if news.term == link.term() {
                     link.heard(now);
+                    let idle = news.pools.iter().filter(|pool| pool.idle > 0);
+                    let idle: Vec<(String, u32)> = idle.map(|pool| (pool.pool.clone(), pool.idle)).collect();
                     link.news = Some(news);
+                    for (pool, count) in idle {
+                        self.send_on(&pool, count, out);
+                    }
                 } else {
                     // Another broker: let it say who it is.
                     link.greet_at = now;
@@ -407,3 +422,7 @@ fn nowhere(host: String, path: ReturnPath, note: String) -> Message {
 #[cfg(test)]
 #[path = "mesh_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "mesh_client_tests.rs"]
+mod client_tests;

@@ -2,27 +2,28 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::broker::machine::Config;
+use crate::broker::mesh::client_tests;
 use crate::protocol::ids::{DirId, Incarnation, SlotId, WorkerId};
 use crate::protocol::limits::CALLERS_MAX;
 use crate::protocol::message::Register;
 
-const INTERVAL: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 
 /// Three brokers whose messages arrive at once, unless the link is cut.
-struct Bench {
-    now: Moment,
-    machines: Vec<Machine>,
+pub(super) struct Bench {
+    pub(super) now: Moment,
+    pub(super) machines: Vec<Machine>,
     cut: BTreeSet<(usize, usize)>,
     notes: Vec<String>,
     /// What was said to local peers: by whose broker, to whom.
-    said: Vec<(usize, Peer, Message)>,
+    pub(super) said: Vec<(usize, Peer, Message)>,
     /// Greetings that were sent.
     greets: usize,
 }
 
-fn peer(name: &str) -> Peer {
+pub(super) fn peer(name: &str) -> Peer {
     Peer::from_routing_id(name.as_bytes()).expect("a short name")
 }
 
@@ -32,7 +33,7 @@ fn connection(of: usize) -> Peer {
 }
 
 /// Worker 1's REGISTER; of its control connection, if the number is 0.
-fn register(number: u32, slots: u32) -> Register {
+pub(super) fn register(number: u32, slots: u32) -> Register {
     Register {
         slot: SlotId {
             worker: WorkerId(1),
@@ -49,7 +50,7 @@ fn register(number: u32, slots: u32) -> Register {
     }
 }
 
-fn config(host: &str, term: u64) -> Config {
+pub(super) fn config(host: &str, term: u64) -> Config {
     Config {
         host: host.to_owned(),
         pid: 1,
@@ -64,7 +65,7 @@ fn config(host: &str, term: u64) -> Config {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Moment::from_micros(1_000_000_000);
         let mut bench = Self {
             now,
@@ -134,7 +135,7 @@ impl Bench {
         }
     }
 
-    fn pass(&mut self, span: Duration) {
+    pub(super) fn pass(&mut self, span: Duration) {
         let until = self.now + span;
         while self.now < until {
             self.now += INTERVAL / 4;
@@ -330,7 +331,7 @@ fn hosts_leave_and_join_without_a_restart() {
 }
 
 #[test]
-fn hosts_with_idle_slots_are_hinted_at_the_best_first() {
+fn hosts_that_serve_a_pool_are_hinted_at_the_best_first() {
     let mut bench = Bench::new();
     for (at, slots) in [(1, 1), (2, 3)] {
         for number in 0..=slots {
@@ -349,6 +350,17 @@ fn hosts_with_idle_slots_are_hinted_at_the_best_first() {
     let hints: Vec<(&str, u32)> = hints.iter().map(|hint| (hint.host.as_str(), hint.idle)).collect();
     assert_eq!(hints, [("gamma", 3), ("beta", 1)]);
     assert_eq!(bench.machines[0].mesh.hints("other"), []);
+    // One without an idle slot is a place to wait at.
+    let (now, mut out) = (bench.now, Vec::new());
+    bench.machines[1].on_public(now, peer("client").public(), client_tests::open(), &mut out);
+    assert!(
+        matches!(&out[..], [.., Action::Send(to, Message::Lease(_))] if *to == peer("slot1")),
+        "{out:?}"
+    );
+    bench.pass(INTERVAL * 2);
+    let hints = bench.machines[0].mesh.hints("default");
+    let hints: Vec<(&str, u32)> = hints.iter().map(|hint| (hint.host.as_str(), hint.idle)).collect();
+    assert_eq!(hints, [("gamma", 3), ("beta", 0)]);
 }
 
 #[test]

@@ -322,8 +322,7 @@ impl Loop {
         match Head::peek(&frames.header) {
             Ok(head) if head.command.is_routed() => {
                 if let Some(to) = self.machine.route(now, from, head, &mut self.actions) {
-                    // A client that has gone is noticed by its slot; a slot that has gone, by its worker's pidfd.
-                    let _ = self.router.send(to, frames)?;
+                    self.forward(to, frames)?;
                 }
             }
             Ok(_) => match Message::decode(&frames.header, frames.body) {
@@ -349,6 +348,13 @@ impl Loop {
         self.wires.listen(now);
         self.machine.set_trouble(self.wires.trouble());
         for (from, frames) in self.wires.receive()? {
+            if let From::Public(peer) = from
+                && Head::peek(&frames.header).is_ok_and(|head| head.command.is_routed())
+            {
+                // A client that has come from another host.
+                self.on_frames(peer, frames)?;
+                continue;
+            }
             let message = match Message::decode(&frames.header, frames.body) {
                 Ok(message) => message,
                 Err(error) => {
@@ -370,10 +376,16 @@ impl Loop {
         let Some((to, message)) = self.machine.relayed(to, message) else {
             return Ok(());
         };
+        self.forward(to, message.encode())
+    }
+
+    /// Sends what goes there as it is. A client that has gone is noticed by its slot; a slot that has gone, by its
+    /// worker's pidfd; another host asks again.
+    fn forward(&mut self, to: Peer, frames: Frames) -> Result<(), LoopError> {
         if to.side() == Side::Local {
-            let _ = self.router.send(to, message.encode())?;
+            let _ = self.router.send(to, frames)?;
         } else {
-            self.wires.answer(to, message.encode())?;
+            self.wires.answer(to, frames)?;
         }
         Ok(())
     }

@@ -112,6 +112,14 @@ impl Waiting {
         Some(wish)
     }
 
+    /// Takes those of a pool's line that fit, the last first, so many at the most.
+    pub(super) fn take_last(&mut self, pool: &str, count: usize, fits: impl Fn(&Wish) -> bool) -> Vec<Wish> {
+        let line = self.lines.get(pool).into_iter().flatten().rev();
+        let fit = line.filter(|(_, key)| self.wishes.get(key).is_some_and(&fits));
+        let keys: Vec<HitKey> = fit.take(count).map(|(_, key)| *key).collect();
+        keys.into_iter().filter_map(|key| self.remove(key)).collect()
+    }
+
     /// How many stand before this wish in its line.
     pub(super) fn ahead(&self, wish: &Wish) -> u32 {
         let line = self.lines.get(&wish.open.pool);

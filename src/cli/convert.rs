@@ -15,8 +15,8 @@ use super::{BroadcastArgs, BrokerArgs, Cli, ClientArgs, Command, PingArgs, Place
 use crate::layout::{self, Choice, Found, Layout};
 use crate::options::target::{Glob, Targets};
 use crate::options::{
-    BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, Handler, Input, Office, PingOptions, Place,
-    ReportFormat, Takeover, Tenure, Timing, WorkerOptions,
+    BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, DirectPorts, Handler, Input, Office,
+    PingOptions, Place, ReportFormat, Takeover, Tenure, Timing, WorkerOptions,
 };
 use crate::protocol::Term;
 use crate::protocol::ids::is_name;
@@ -179,6 +179,7 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout)
         None => Handler::Command(args.cmd).framed(args.framing, args.warm),
     };
     Ok(WorkerOptions {
+        direct: direct_ports(&place, layout),
         place,
         timing,
         pool: args.pool,
@@ -193,6 +194,13 @@ fn worker(place: Place, args: WorkerArgs, ends_in_dashes: bool, layout: &Layout)
         on_broadcast: args.on_broadcast,
         elects: true,
     })
+}
+
+/// Where the slots of this host may listen for clients of others.
+fn direct_ports(place: &Place, layout: &Layout) -> Option<DirectPorts> {
+    let host = layout.hosts.get(&place.host)?;
+    let (ip, ports) = (host.address?.ip(), host.direct_ports.clone()?);
+    Some(DirectPorts { ip, ports })
 }
 
 /// Says it of a host that the layout does not have, but for its name it may be a slip.
@@ -210,7 +218,7 @@ fn note_island(role: &str, place: &Place, layout: &Layout) {
 }
 
 /// Which Hit a client uses.
-fn tenure(args: &mut ClientArgs, place: &Place) -> Result<Tenure, clap::Error> {
+fn tenure(args: &mut ClientArgs, place: &Place, others: &BTreeMap<String, SocketAddr>) -> Result<Tenure, clap::Error> {
     let refuse = |text: String| usage("client", ErrorKind::ValueValidation, text);
     let tenure = if args.tenure.hold {
         Tenure::Hold(std::mem::take(&mut args.requests))
@@ -231,10 +239,12 @@ fn tenure(args: &mut ClientArgs, place: &Place) -> Result<Tenure, clap::Error> {
     };
     if let Tenure::Use(name) | Tenure::Close(name) = &tenure
         && name.host != place.host
+        && !others.contains_key(&name.host)
     {
         let (there, here) = (&name.host, &place.host);
         return Err(refuse(format!(
-            "the Hit {name} is on host {there}, and this is {here}: ask there, or name the host with --host"
+            "the Hit {name} is on host {there}, this is {here}, and no layout says where {there} is: ask there, name the \
+             layout with --layout, or this host with --host"
         )));
     }
     Ok(tenure)
@@ -248,7 +258,8 @@ fn client(
 ) -> Result<ClientOptions, clap::Error> {
     let timing = timing("client", &args.timing, layout)?;
     let otherwise = &layout.client;
-    let tenure = tenure(&mut args, &place)?;
+    let others = others_of(&place, layout);
+    let tenure = tenure(&mut args, &place, &others)?;
     let ttl = args.ttl.map_or_else(
         || match &tenure {
             Tenure::Open => OPEN_TTL,
@@ -285,6 +296,7 @@ fn client(
         timeout: args.timeout.map(|span| span.0).or(otherwise.timeout),
         ttl,
         routing: args.route,
+        others,
         format: args.format,
         progress: args.progress,
     })

@@ -18,12 +18,15 @@ use crate::protocol::stream::{Piece, Receiver, Sender};
 use crate::protocol::time::{Moment, earliest};
 
 mod asking;
+mod course;
 mod direct;
 mod heard;
 mod outcome;
 
+use course::Course;
 use direct::Direct;
 
+pub use course::Hosts;
 pub use outcome::{Ledger, Lost, NoDirect, NoSlot, Outcome};
 
 /// What is to be sent, and which way.
@@ -57,6 +60,8 @@ pub struct Config {
     pub holder: Option<Holder>,
     /// Which way its requests go.
     pub routing: Routing,
+    /// Whom it may ask.
+    pub hosts: Hosts,
 }
 
 /// What becomes of a Hit whose client has no more to ask.
@@ -137,6 +142,7 @@ pub struct Hit {
     oldest_at: Moment,
     closed: Option<Closed>,
     direct: Direct,
+    course: Course,
     outcome: Option<Outcome>,
 }
 
@@ -174,6 +180,7 @@ impl Hit {
             oldest_at: now,
             closed: None,
             direct: Direct::new(config.routing),
+            course: Course::new(now, config.hosts.clone()),
             outcome: None,
             config,
         }
@@ -205,6 +212,17 @@ impl Hit {
     /// How it ended, once it has.
     pub const fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// The host whose broker is to be spoken to; `None`: the client's own. A connection to another one, made before, is of
+    /// no more use.
+    pub fn host(&self) -> Option<&str> {
+        self.course.there()
+    }
+
+    /// Whether it asks other hosts than its own, too.
+    pub fn may_go_elsewhere(&self) -> bool {
+        self.course.has_others()
     }
 
     /// Host and slot that serve it, once known.
@@ -481,8 +499,11 @@ impl Hit {
     }
 
     fn give_up_waiting(&mut self, now: Moment) {
-        if self.sent_at.is_none() {
+        if self.sent_at.is_none() && self.no_slot == NoSlot::Unknown {
             self.end(Outcome::NoBroker);
+        } else if self.sent_at.is_none() {
+            // Whoever was asked has said that nothing is leased.
+            self.end(Outcome::NoSlot(self.no_slot.clone()));
         } else if self.client != 0 || broken(Rule::O6) {
             // An ATTACH leases nothing, so there is nothing to withdraw.
             self.end(Outcome::NoSlot(self.no_slot.clone()));

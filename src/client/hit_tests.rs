@@ -28,6 +28,7 @@ pub(super) fn config() -> Config {
         leave: Leave::Close,
         holder: None,
         routing: Routing::Auto,
+        hosts: Hosts::default(),
     }
 }
 

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -12,9 +11,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::clock;
 use crate::exit::Exit;
 use crate::mapped::spawn;
-use crate::net::{Dealer, Interest, Poll, Received, Sent, Waker};
+use crate::net::{Interest, Poll, Waker};
 use crate::options::ClientOptions;
-use crate::protocol::Message;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::Holder;
 use crate::protocol::route::{Route, Routing};
@@ -23,9 +21,10 @@ use crate::runtime::start_ticks;
 use crate::signals::{self, Stop};
 use crate::term::style;
 
-use super::hit::{Config, Hit, Leave, Outbox};
+use super::hit::{Config, Hit, Hosts, Leave, Outbox};
 use super::report;
 use super::run::{ASK_MIN, ClientError, random_key};
+use super::wires::Wires;
 
 /// Names the Hit for the command's own clients.
 const HIT_VARIABLE: &str = "ZHIT_HIT";
@@ -49,14 +48,12 @@ struct Running {
 }
 
 /// The loop's own state.
-struct Holding<'a> {
+struct Holding {
     hit: Hit,
-    dealer: Dealer,
+    wires: Wires,
     messages: Outbox,
-    no_route: bool,
     words: Vec<OsString>,
     command: Option<Running>,
-    socket: &'a Path,
 }
 
 /// Holds a Hit while the command runs, and ends as that does.
@@ -66,8 +63,8 @@ struct Holding<'a> {
 pub(super) fn run(
     options: ClientOptions,
     words: Vec<OsString>,
-    mut dealer: Dealer,
-    socket: &Path,
+    hosts: Hosts,
+    wires: Wires,
     stop: &Stop,
     waker: &Waker,
 ) -> Result<Exit, ClientError> {
@@ -89,19 +86,17 @@ pub(super) fn run(
         }),
         // It only keeps the Hit.
         routing: Routing::Broker,
+        hosts,
     };
     let mut hit = Hit::open(now, random_key()?, config);
     // It asks nothing itself.
     hit.complete();
-    dealer.connect(socket)?;
     let mut holding = Holding {
         hit,
-        dealer,
+        wires,
         messages: Vec::new(),
-        no_route: true,
         words,
         command: None,
-        socket,
     };
     loop {
         if let Some(exit) = holding.turn(stop)? {
@@ -111,7 +106,7 @@ pub(super) fn run(
     }
 }
 
-impl Holding<'_> {
+impl Holding {
     /// One turn; gives the exit code at the end.
     fn turn(&mut self, stop: &Stop) -> Result<Option<Exit>, ClientError> {
         self.receive()?;
@@ -134,7 +129,7 @@ impl Holding<'_> {
             return self.turn_without_command(stop);
         };
         if let Some(status) = command.ended() {
-            let lost = report::unfinished(&self.hit, self.socket);
+            let lost = report::unfinished(&self.hit, &self.wires.home_socket());
             self.let_go()?;
             return Ok(Some(lost.unwrap_or_else(|| exit_of(status))));
         }
@@ -163,7 +158,7 @@ impl Holding<'_> {
             self.send()?;
             return Ok(Some(Exit::of_signal(stop.signal())));
         }
-        Ok(report::unfinished(&self.hit, self.socket))
+        Ok(report::unfinished(&self.hit, &self.wires.home_socket()))
     }
 
     /// Starts the command in this terminal's foreground, as it would run without us.
@@ -190,21 +185,20 @@ impl Holding<'_> {
 
     fn receive(&mut self) -> Result<(), ClientError> {
         for _ in 0..MESSAGES_PER_TURN_MAX {
-            let Some(received) = self.dealer.recv()? else { break };
-            let Received::Frames(frames) = received else { continue };
-            if let Ok(message) = Message::decode(&frames.header, frames.body) {
-                let now = clock::now();
-                self.hit.on_message(now, Route::Broker, message, &mut self.messages);
-                self.send()?;
-            }
+            let Some(message) = self.wires.recv(Route::Broker)? else {
+                break;
+            };
+            let now = clock::now();
+            self.hit.on_message(now, Route::Broker, message, &mut self.messages);
+            self.send()?;
         }
         Ok(())
     }
 
     fn send(&mut self) -> Result<(), ClientError> {
+        self.wires.follow(self.hit.host())?;
         for (route, message) in std::mem::take(&mut self.messages) {
-            if self.dealer.send(message.encode())? == Sent::NoRoute {
-                self.no_route = true;
+            if !self.wires.send(route, &message)? {
                 self.hit.on_no_route(clock::now(), route, &message, &mut self.messages);
             }
         }
@@ -225,7 +219,7 @@ impl Holding<'_> {
             due.since(now).min(TURN_MAX)
         };
         let mut poll = Poll::new();
-        let dealer = poll.socket(&self.dealer, Interest::READ | Interest::WRITE.when(self.no_route));
+        let keys = self.wires.wait_for(&mut poll, false);
         let woken = poll.fd(waker, Interest::READ);
         if let Some(command) = &self.command {
             poll.fd(command, Interest::READ);
@@ -234,8 +228,7 @@ impl Holding<'_> {
         if ready.readable(woken) {
             waker.drain();
         }
-        if self.no_route && ready.writable(dealer) {
-            self.no_route = false;
+        if self.wires.has_found_broker(&ready, keys) {
             self.hit.on_route(clock::now());
         }
         Ok(())

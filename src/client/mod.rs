@@ -9,5 +9,5 @@ mod report;
 mod run;
 mod wires;
 
-pub use run::{ClientError, Found, run};
-pub use wires::Ends;
+pub use run::{ClientError, run};
+pub use wires::{Ends, Found, WireError};

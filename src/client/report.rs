@@ -35,8 +35,8 @@ pub(super) fn unfinished(hit: &Hit, socket: &Path) -> Option<Exit> {
     let (exit, text) = match hit.outcome()? {
         Outcome::Done => return None,
         Outcome::Abandoned => (Exit::Lost, "the Hit was given up".to_owned()),
-        Outcome::NoBroker => return Some(no_broker(socket)),
-        Outcome::NoSlot(why) => (Exit::NoSlot, no_slot(why, hit.pool())),
+        Outcome::NoBroker => (Exit::NoBroker, no_broker(hit, socket)),
+        Outcome::NoSlot(why) => (Exit::NoSlot, no_slot(why, hit)),
         Outcome::Deadline => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
         Outcome::Lost(Lost::Closed(ClosedReason::Unknown | ClosedReason::Done, _)) if hit.is_uninvited() => (
             Exit::Lost,
@@ -69,13 +69,19 @@ pub(super) fn name_of(hit: &Hit) -> Option<HitName> {
     })
 }
 
-/// Says that nobody was reached.
-pub(super) fn no_broker(socket: &Path) -> Exit {
+/// That nobody was reached.
+fn no_broker(hit: &Hit, socket: &Path) -> String {
     let socket = socket.display();
-    say(&format_args!(
-        "no broker reached at {socket} within --wait; start a worker on this host, which starts one: zhit worker -- CMD"
-    ));
-    Exit::NoBroker
+    match hit.host() {
+        _ if hit.may_go_elsewhere() => format!(
+            "no broker reached within --wait, neither this host's at {socket} nor that of any other host of the layout; start \
+             a worker, which starts one: zhit worker -- CMD"
+        ),
+        Some(host) => format!("the broker of {host} was not reached within --wait; zhit ping {host} tells more"),
+        None => format!(
+            "no broker reached at {socket} within --wait; start a worker on this host, which starts one: zhit worker -- CMD"
+        ),
+    }
 }
 
 /// What became of what the clients before have asked (rule O8); nothing if they had their answers. `first`: the first
@@ -111,23 +117,29 @@ fn say(what: &dyn Display) {
     style::error(&format_args!("client: {what}"));
 }
 
-fn no_slot(why: &NoSlot, pool: &str) -> String {
+fn no_slot(why: &NoSlot, hit: &Hit) -> String {
+    let pool = hit.pool();
+    let place = match hit.host() {
+        _ if hit.may_go_elsewhere() => "any host that was reached",
+        Some(_) => "that host",
+        None => "this host",
+    };
     match why {
-        NoSlot::Queued { slots: 0, .. } => {
+        NoSlot::Queued { slots: 0, .. } | NoSlot::Refused(FullReason::NoWorker) => format!(
+            "no worker serves pool {pool} on {place}; start one (zhit worker --pool {pool}), or name another with --pool"
+        ),
+        NoSlot::Queued { ahead, slots, busy } => {
+            let at = hit.host().map_or_else(String::new, |host| format!(" of {host}"));
             format!(
-                "no worker serves pool {pool} on this host; start one (zhit worker --pool {pool}), or name another with --pool"
+                "no slot became free within --wait: {busy} of {slots} slots{at} are leased and {ahead} clients waited before \
+                 this one; wait longer (--wait 1m) or add slots"
             )
         }
-        NoSlot::Queued { ahead, slots, busy } => format!(
-            "no slot became free within --wait: {busy} of {slots} slots are leased and {ahead} clients waited before this \
-             one; wait longer (--wait 1m) or add slots"
-        ),
         NoSlot::Refused(FullReason::Leaving) => {
             "the broker is leaving and no other came within --wait; start a worker on this host, which starts one: zhit worker -- CMD".to_owned()
         }
         NoSlot::Refused(FullReason::QueueFull) => "too many clients wait at this broker already; try later".to_owned(),
         NoSlot::Occupied => "another client uses this Hit, and it did not end within --wait".to_owned(),
-        NoSlot::Refused(FullReason::NoWorker) => format!("no worker serves pool {pool} on this host"),
         NoSlot::Refused(FullReason::Busy) | NoSlot::Unknown => "no slot became free within --wait".to_owned(),
     }
 }

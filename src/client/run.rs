@@ -1,13 +1,13 @@
 //! `zhit client`: one loop over stdin, the broker's socket and the writer, around the pure machine in `hit`.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::stdio::stdin;
 
 use crate::clock;
 use crate::exit::Exit;
+use crate::gateway::in_turn;
 use crate::net::{Interest, NetError, Poll, Waker};
 use crate::options::{ClientOptions, Format, Input, Tenure};
 use crate::protocol::HitKey;
@@ -16,18 +16,17 @@ use crate::protocol::message::WorkState;
 use crate::protocol::route::Route;
 use crate::protocol::status::Status;
 use crate::protocol::time::Moment;
-use crate::runtime::{Place, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::progress::Bar;
 use crate::term::style::Screen;
 
-use super::hit::{Config, Hit, Leave, Outbox};
+use super::hit::{Config, Hit, Hosts, Leave, Outbox};
 use super::hold;
 use super::input::Source;
 use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
 use super::report;
-use super::wires::{Ends, Reached, Wires};
+use super::wires::{Ends, Found, Reached, WireError, Wires};
 
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
@@ -35,15 +34,12 @@ const TURN_MAX: Duration = Duration::from_millis(250);
 /// A broker that is there is reached and answers within this, so a client that may not wait still asks as long.
 pub(super) const ASK_MIN: Duration = Duration::from_millis(250);
 
-/// How often a client looks for the directory of a host that has none yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// Why a client cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The host's directory.
+    /// The host's directory, or the network.
     #[error(transparent)]
-    Runtime(#[from] RuntimeError),
+    Wire(#[from] WireError),
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -74,21 +70,19 @@ struct Client {
 ///
 /// # Errors
 /// [`ClientError`] when nothing could be tried.
-pub fn run(options: ClientOptions, ends: Ends, mut found: Found, stop: &Stop) -> Result<Exit, ClientError> {
+pub fn run(mut options: ClientOptions, ends: Ends, home: Found, stop: &Stop) -> Result<Exit, ClientError> {
     let started_at = clock::now();
     let waker = Waker::new()?;
     stop.register(&waker);
-    if let Some(exit) = wait_for_directory(&mut found, started_at + options.wait, stop, &waker)? {
-        return Ok(exit);
-    }
-    let socket = found.socket;
+    let quiet = options.timing.interval * options.timing.liveness;
+    let hosts = hosts(&options);
+    let wires = Wires::new(ends, home, std::mem::take(&mut options.others), quiet)?;
     if let Tenure::Hold(words) = &options.tenure {
         let words = words.clone();
-        return hold::run(options, words, ends.dealer, &socket, stop, &waker);
+        return hold::run(options, words, hosts, wires, stop, &waker);
     }
     let opens = options.tenure == Tenure::Open;
-    let wires = Wires::new(ends, &socket)?;
-    let mut client = Client::new(started_at, options, wires, waker.clone())?;
+    let mut client = Client::new(started_at, options, hosts, wires, waker.clone())?;
     let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
     Ok(match ended {
@@ -97,7 +91,12 @@ pub fn run(options: ClientOptions, ends: Ends, mut found: Found, stop: &Stop) ->
             Exit::of_signal(signal)
         }
         Ended::Outcome => {
-            let exit = report::conclude(&client.hit, &client.printer, client.broken.as_ref(), &socket);
+            let exit = report::conclude(
+                &client.hit,
+                &client.printer,
+                client.broken.as_ref(),
+                &client.wires.home_socket(),
+            );
             if exit == Exit::Success && opens {
                 report::name(&client.hit)
             } else {
@@ -107,53 +106,17 @@ pub fn run(options: ClientOptions, ends: Ends, mut found: Found, stop: &Stop) ->
     })
 }
 
-/// What is there of this host.
-#[derive(Debug)]
-pub struct Found {
-    place: Place,
-    /// Where its broker listens, if one does.
-    socket: PathBuf,
-    /// Whether the host has a directory to hold that socket.
-    has_directory: bool,
-}
-
-impl Found {
-    /// Looks for the host's directory. A client makes none.
-    ///
-    /// # Errors
-    /// [`RuntimeError`]: why it cannot be trusted or used.
-    pub fn look(place: Place) -> Result<Self, RuntimeError> {
-        let has_directory = RuntimeDir::open_existing(&place)?.is_some();
-        let socket = place.broker_socket();
-        Ok(Self {
-            place,
-            socket,
-            has_directory,
-        })
+/// Whom a client may ask: one that wants a Hit which is there already, its host alone.
+fn hosts(options: &ClientOptions) -> Hosts {
+    let here = &options.place.host;
+    Hosts {
+        here: here.clone(),
+        others: in_turn(here, &options.others).map(|(host, _)| host.clone()).collect(),
+        only: match &options.tenure {
+            Tenure::Use(name) | Tenure::Close(name) => Some(name.host.clone()),
+            Tenure::Own | Tenure::Open | Tenure::Hold(_) => None,
+        },
     }
-}
-
-/// Looks again until the directory is there; else returns how the client ends.
-fn wait_for_directory(
-    found: &mut Found,
-    until: Moment,
-    stop: &Stop,
-    waker: &Waker,
-) -> Result<Option<Exit>, ClientError> {
-    while !found.has_directory {
-        let left = until.since(clock::now());
-        if stop.stage() > 0 {
-            return Ok(Some(Exit::of_signal(stop.signal())));
-        }
-        if left.is_zero() {
-            return Ok(Some(report::no_broker(&found.socket)));
-        }
-        let mut poll = Poll::new();
-        poll.fd(waker, Interest::READ);
-        poll.wait(Some(left.min(LOOK_AGAIN)))?;
-        found.has_directory = RuntimeDir::open_existing(&found.place)?.is_some();
-    }
-    Ok(None)
 }
 
 /// A key that nobody else chooses.
@@ -170,7 +133,13 @@ enum Ended {
 }
 
 impl Client {
-    fn new(started_at: Moment, options: ClientOptions, wires: Wires, waker: Waker) -> Result<Self, ClientError> {
+    fn new(
+        started_at: Moment,
+        options: ClientOptions,
+        hosts: Hosts,
+        wires: Wires,
+        waker: Waker,
+    ) -> Result<Self, ClientError> {
         let key = match &options.tenure {
             Tenure::Use(name) | Tenure::Close(name) => name.key,
             Tenure::Own | Tenure::Open | Tenure::Hold(_) => random_key()?,
@@ -195,6 +164,7 @@ impl Client {
             leave,
             holder: None,
             routing: options.routing,
+            hosts,
         };
         let json = options.format == Format::Json;
         Ok(Self {
@@ -294,6 +264,7 @@ impl Client {
     }
 
     fn send(&mut self) -> Result<(), ClientError> {
+        self.wires.follow(self.hit.host())?;
         while !self.messages.is_empty() {
             for (route, message) in std::mem::take(&mut self.messages) {
                 if !self.wires.send(route, &message)? {

@@ -1,17 +1,23 @@
-//! A client's connections: to the broker, and, once its Hit wants that, to the slot itself.
+//! A client's connections: to a broker, and, once its Hit wants that, to the slot itself.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Sent, endpoint_path};
+use crate::net::{
+    Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Sent, endpoint_address, endpoint_path,
+};
 use crate::protocol::Message;
 use crate::protocol::route::Route;
+use crate::runtime::{Place, RuntimeDir, RuntimeError};
 
 /// What a client's connections are made of.
 #[derive(Debug)]
 pub struct Ends {
     context: Context,
     /// Not yet connected.
-    pub(super) dealer: Dealer,
+    dealer: Dealer,
 }
 
 impl Ends {
@@ -26,20 +32,50 @@ impl Ends {
     }
 }
 
+/// What is there of the client's own host.
+#[derive(Debug)]
+pub struct Found {
+    place: Place,
+    /// Whether the host has a directory to hold its broker's socket.
+    is_there: bool,
+}
+
+impl Found {
+    /// Looks for the host's directory. A client makes none.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]: why it cannot be trusted or used.
+    pub fn look(place: Place) -> Result<Self, RuntimeError> {
+        let is_there = RuntimeDir::open_existing(&place)?.is_some();
+        Ok(Self { place, is_there })
+    }
+}
+
 /// A socket, and whether nobody was at its other end when it was last looked at.
 struct Wire {
     dealer: Dealer,
     no_route: bool,
 }
 
+impl Wire {
+    const fn new(dealer: Dealer) -> Self {
+        Self { dealer, no_route: true }
+    }
+}
+
 /// Both of them.
 pub(super) struct Wires {
     context: Context,
+    home: Found,
+    /// Where the brokers of other hosts listen.
+    others: BTreeMap<String, SocketAddr>,
+    /// After so much silence a connection to another host counts as broken.
+    quiet: Duration,
+    /// The host that the broker's socket is for; `None`: the client's own.
+    at: Option<String>,
+    is_connected: bool,
     broker: Wire,
     direct: Option<Wire>,
-    /// Where slots' own sockets are: no others are connected to, since the key of the Hit is sent there, which is all
-    /// that one needs to take it over.
-    members: PathBuf,
 }
 
 /// What became of a connection to the slot.
@@ -59,33 +95,108 @@ pub(super) struct Keys {
     broker: Key,
 }
 
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The host's directory.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
 impl Wires {
-    /// Connects to the broker's socket, and to no slot.
-    pub(super) fn new(ends: Ends, socket: &Path) -> Result<Self, NetError> {
+    /// Connects to the broker of this host, if that has a directory, and to no slot.
+    pub(super) fn new(
+        ends: Ends,
+        home: Found,
+        others: BTreeMap<String, SocketAddr>,
+        quiet: Duration,
+    ) -> Result<Self, NetError> {
         let Ends { context, mut dealer } = ends;
-        dealer.connect(socket)?;
+        if home.is_there {
+            dealer.connect(&home.place.broker_socket())?;
+        }
         Ok(Self {
             context,
-            broker: Wire { dealer, no_route: true },
+            is_connected: home.is_there,
+            home,
+            others,
+            quiet,
+            at: None,
+            broker: Wire::new(dealer),
             direct: None,
-            members: socket.with_file_name("members"),
         })
+    }
+
+    /// Where this host's broker listens, if it has one.
+    pub(super) fn home_socket(&self) -> PathBuf {
+        self.home.place.broker_socket()
+    }
+
+    /// Turns to the broker of that host; `None`: of the client's own. What the one before has said is lost.
+    pub(super) fn follow(&mut self, host: Option<&str>) -> Result<(), WireError> {
+        if self.at.as_deref() != host {
+            self.at = host.map(str::to_owned);
+            self.broker = Wire::new(Dealer::new(&self.context)?);
+            self.direct = None;
+            self.is_connected = false;
+        }
+        if self.is_connected {
+            return Ok(());
+        }
+        match &self.at {
+            None if RuntimeDir::open_existing(&self.home.place)?.is_none() => return Ok(()),
+            None => self.broker.dealer.connect(&self.home.place.broker_socket())?,
+            Some(host) => {
+                let Some(address) = self.others.get(host) else {
+                    return Ok(());
+                };
+                self.broker.dealer.connect_to(*address, self.quiet)?;
+            }
+        }
+        self.is_connected = true;
+        Ok(())
     }
 
     /// Makes a connection to the slot's own socket, if there is none yet.
     pub(super) fn reach(&mut self, endpoint: &str) -> Result<Reached, NetError> {
         if self.direct.is_none() {
-            let path = endpoint_path(endpoint).filter(|path| path.parent() == Some(&self.members));
-            let Some(path) = path else { return Ok(Reached::Never) };
-            let mut dealer = Dealer::new(&self.context)?;
-            dealer.connect(path)?;
-            self.direct = Some(Wire { dealer, no_route: true });
+            let Some(dealer) = self.dial(endpoint)? else {
+                return Ok(Reached::Never);
+            };
+            self.direct = Some(Wire::new(dealer));
         }
         let Some(wire) = &mut self.direct else {
             return Ok(Reached::NotYet);
         };
         wire.no_route &= !wire.dealer.has_route();
         Ok(if wire.no_route { Reached::NotYet } else { Reached::Yes })
+    }
+
+    /// Nothing is connected to but where that host's slots can be: the key of the Hit is sent there, which is all that one
+    /// needs to take it over.
+    fn dial(&self, endpoint: &str) -> Result<Option<Dealer>, NetError> {
+        let mut dealer = Dealer::new(&self.context)?;
+        match &self.at {
+            None => {
+                let members = self.home.place.broker_socket().with_file_name("members");
+                let Some(path) = endpoint_path(endpoint).filter(|path| path.parent() == Some(&members)) else {
+                    return Ok(None);
+                };
+                dealer.connect(path)?;
+            }
+            Some(host) => {
+                let address = endpoint_address(endpoint);
+                let known = self.others.get(host).map(SocketAddr::ip);
+                let Some(address) = address.filter(|address| Some(address.ip()) == known) else {
+                    return Ok(None);
+                };
+                dealer.connect_to(address, self.quiet)?;
+            }
+        }
+        Ok(Some(dealer))
     }
 
     /// Whether the connection to the slot has ended since it was there.

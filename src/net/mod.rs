@@ -12,7 +12,7 @@ mod waker;
 
 pub use context::{Context, prepare_short_life, raise_descriptor_limit};
 pub use poll::{AnySocket, Interest, Key, Poll, Ready};
-pub use socket::{Dealer, Received, Router, Sent, endpoint, endpoint_path};
+pub use socket::{Dealer, Received, Router, Sent, endpoint, endpoint_address, endpoint_at, endpoint_path};
 pub use waker::Waker;
 
 use std::io;

@@ -35,6 +35,7 @@ const QUIET_MS_MAX: i32 = 3_600_000;
 const BACKLOG: i32 = 1024;
 
 const SCHEME: &str = "ipc://";
+const TCP_SCHEME: &str = "tcp://";
 
 /// What became of a message that was to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl Dealer {
     pub fn connect_to(&mut self, address: SocketAddr, quiet: Duration) -> Result<(), NetError> {
         prepare_tcp(&self.zmq, address, quiet)?;
         self.zmq
-            .connect(&format!("tcp://{address}"))
+            .connect(&endpoint_at(address))
             .map_err(failed("connect to another host"))
     }
 
@@ -208,7 +209,7 @@ impl Router {
         prepare_tcp(&self.zmq, address, quiet)?;
         // A trial: what the system has against the address is an error here and a panic in the zmq crate.
         drop(TcpListener::bind(address).map_err(|source| NetError::Listen { address, source })?);
-        match self.zmq.bind(&format!("tcp://{address}")) {
+        match self.zmq.bind(&endpoint_at(address)) {
             Err(Error::EADDRINUSE) => Err(NetError::Listen {
                 address,
                 source: io::ErrorKind::AddrInUse.into(),
@@ -314,6 +315,16 @@ pub fn endpoint(path: &Path) -> Result<String, NetError> {
 pub fn endpoint_path(endpoint: &str) -> Option<&Path> {
     let path = Path::new(endpoint.strip_prefix(SCHEME)?);
     self::endpoint(path).is_ok().then_some(path)
+}
+
+/// The address of a `tcp://` endpoint that a peer named; `None` if it is of another kind, or names no address in digits.
+pub fn endpoint_address(endpoint: &str) -> Option<SocketAddr> {
+    endpoint.strip_prefix(TCP_SCHEME)?.parse().ok()
+}
+
+/// The endpoint of an address.
+pub fn endpoint_at(address: SocketAddr) -> String {
+    format!("{TCP_SCHEME}{address}")
 }
 
 /// A socket with the options that both kinds share.

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock;
-use crate::gateway::{CONNECT_GAP, Gateway, MASTER_GAP};
+use crate::gateway::Gateway;
 use crate::net::{Context, Interest, NetError, Poll, Sent, Waker};
 use crate::options::{PingOptions, Target};
 use crate::protocol::ids::{ReturnPath, SlotId};
-use crate::protocol::limits::{INTERVAL, LIVENESS};
+use crate::protocol::limits::{CONNECT_GAP, INTERVAL, LIVENESS, MASTER_GAP};
 use crate::protocol::message::Pong;
 use crate::protocol::pool::Probe;
 use crate::protocol::{Message, Moment};

@@ -210,6 +210,8 @@ pub const FLAG_CLOSE_AFTER: u8 = 0x02;
 pub const FLAG_RESUME: u8 = 0x04;
 /// OPEN, LEASE: the Hit is held by a process, and lives as long as that does.
 pub const FLAG_HOLD: u8 = 0x08;
+/// OPEN: the client goes to other hosts: in line it wants to hear FULL when one of them has an idle slot.
+pub const FLAG_MOVES: u8 = 0x10;
 /// OPENED: the request that ran when the client before left was incomplete; its handler is ended (rule O8).
 pub const FLAG_STOPPED: u8 = 0x01;
 /// REGISTER: keeps a journal (rule O7).

@@ -107,6 +107,16 @@ pub const DIRECT_AFTER_BYTES: u64 = CHUNK_BYTES_MAX as u64;
 /// Most silences, one after the other, that lengthen a client's pause before it asks the direct route again.
 pub const DIRECT_FAILURES_MAX: u32 = 20;
 
+/// How long a host may be without a broker before that counts: one that died is replaced in milliseconds.
+pub const MASTER_GAP: Duration = Duration::from_millis(250);
+
+/// How long a connection to another host may take: one that is there answers within a round trip.
+pub const CONNECT_GAP: Duration = Duration::from_millis(500);
+
+/// So many ports of its host's range a slot tries, once, before it does without one: each try costs a few system calls,
+/// and its first Hit waits for them.
+pub const DIRECT_PORTS_TRIED_MAX: usize = 64;
+
 /// Most direct endpoints named by OPENED, and most bytes of each.
 pub const ENDPOINTS_MAX: usize = 8;
 /// Most bytes of one endpoint.

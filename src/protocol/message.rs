@@ -216,6 +216,7 @@ pub struct Vote {
 
 /// OPEN: lease a slot. It may carry the start of the first request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the wire, each by itself")]
 pub struct Open {
     /// Key that the client chose.
     pub hit: HitKey,
@@ -225,6 +226,8 @@ pub struct Open {
     pub attempt: Attempt,
     /// Wait in line if no slot is idle; else FULL is answered.
     pub queue: bool,
+    /// While it waits in line: FULL is welcome, when another host has an idle slot.
+    pub moves: bool,
     /// End the Hit once the request that `packet` completes is answered.
     pub close_after: bool,
     /// OPENED was heard before: resume, never start anew.

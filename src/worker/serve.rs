@@ -20,6 +20,7 @@ use crate::signals::{self, Stop};
 
 use super::ballots::Ballots;
 use super::control::Control;
+use super::door::Door;
 use super::elector::Elector;
 use super::herald::{self, Herald, HeraldError};
 use super::lease::Identity;
@@ -168,8 +169,9 @@ impl<'a> Serving<'a> {
         for number in 1..=options.slots {
             let waker = Waker::new()?;
             let me = identity(options, member, number);
-            let door = (context, dir.slot_socket(me.slot));
-            let slot = SlotLoop::new(me, Arc::clone(&common), door, waker.clone())?;
+            let quiet = options.timing.interval * options.timing.liveness;
+            let door = Door::new(context, dir.slot_socket(me.slot), options.direct.clone(), quiet);
+            let slot = SlotLoop::new(me, Arc::clone(&common), (context, door), waker.clone())?;
             wakers.push(waker);
             threads.push(start(slot, number, woken.clone(), Arc::clone(&failed))?);
         }

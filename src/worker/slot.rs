@@ -95,11 +95,11 @@ pub(super) struct SlotLoop {
 }
 
 impl SlotLoop {
-    /// A slot with its socket, and where its own is to be.
+    /// A slot with its socket, and its own that is to be.
     pub(super) fn new(
         me: Identity,
         common: Arc<Common>,
-        (context, door): (&Context, PathBuf),
+        (context, door): (&Context, Door),
         waker: Waker,
     ) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
@@ -112,7 +112,7 @@ impl SlotLoop {
             common,
             pool,
             dealer,
-            door: Door::new(context, door),
+            door,
             waker,
             journal,
             running: None,

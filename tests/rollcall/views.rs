@@ -156,6 +156,7 @@ fn hints(now: Moment, machine: &mut Machine, pool: &str) -> Vec<Hint> {
         attach: Attach(1),
         attempt: Attempt(1),
         queue: false,
+        moves: false,
         close_after: false,
         resume: false,
         term: Term(0),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use zhit::broker;
-use zhit::client::hit::{Config, Hit, Leave, Outcome};
+use zhit::client::hit::{Config, Hit, Hosts, Leave, Outcome};
 use zhit::election::journal::{SlotWriter, WorkerJournal};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::{Goodbye, Heartbeat, Message, Register};
@@ -245,6 +245,7 @@ impl ClientNode {
             leave: if self.plan.leaves { Leave::Detach } else { Leave::Close },
             holder: None,
             routing: self.plan.routing,
+            hosts: Hosts::default(),
         };
         self.machine = Some(if self.plan.attaches {
             Hit::attach(now, self.key, self.number(), config)

@@ -197,11 +197,11 @@ impl Host {
     /// Waits until the broker's answer to a ping satisfies `holds`.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, holds: impl Fn(&Pong) -> bool) {
-        eventually(what, || self.pong().filter(&holds));
+        eventually(what, || self.pong_now().filter(&holds));
     }
 
     /// The broker's answer to a ping, if there is one.
-    fn pong(&self) -> Option<Pong> {
+    pub(crate) fn pong_now(&self) -> Option<Pong> {
         let context = Context::new().ok()?;
         let mut dealer = Dealer::new(&context).ok()?;
         dealer.connect(&self.runtime_dir().join("broker.sock")).ok()?;

@@ -162,6 +162,7 @@ fn open() -> Open {
         attach: Attach(1),
         attempt: Attempt(1),
         queue: false,
+        moves: false,
         close_after: false,
         resume: false,
         term: Term(0),
@@ -195,6 +196,7 @@ fn opening() -> Vec<Sample> {
         attempt: Attempt(u32::MAX),
         attach: Attach(2),
         queue: true,
+        moves: false,
         resume: true,
         term: TERM,
         dir: DIR,
@@ -203,6 +205,7 @@ fn opening() -> Vec<Sample> {
     };
     let one_shot = Open {
         queue: true,
+        moves: true,
         close_after: true,
         packet: whole(1, "Hello"),
         ..open()

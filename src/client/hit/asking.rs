@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::protocol::ids::Attach;
+use crate::protocol::ids::{Attach, DirId, Term};
 use crate::protocol::message::{Ack, CloseReason, Data, Direction, Message, Open, Packet};
 use crate::protocol::mutation::{Rule, broken};
 use crate::protocol::route::Route;
 use crate::protocol::time::Moment;
 
+use super::course::Next;
 use super::{Hit, Leave, Lost, Outbox, Outcome, Phase};
 
 impl Hit {
@@ -17,7 +18,10 @@ impl Hit {
         self.look(now);
         self.end_as_put_off(now);
         match self.phase {
-            Phase::Opening | Phase::Waiting => self.ask(now, out),
+            Phase::Opening | Phase::Waiting => {
+                self.go_on(now);
+                self.ask(now, out);
+            }
             Phase::Resuming => {
                 self.ask(now, out);
                 self.tend_direct(now, out);
@@ -33,6 +37,27 @@ impl Hit {
             Phase::Held => self.keep_held(now, out),
             Phase::Ended => {}
         }
+    }
+
+    /// Goes to another host, if the broker of the one that is asked is not there and has got nothing.
+    fn go_on(&mut self, now: Moment) {
+        let unheard = self.phase == Phase::Opening && self.sent_at.is_none();
+        if unheard && self.course.gap_until().is_some_and(|until| until <= now) {
+            let next = self.course.unreached(now, self.key);
+            self.ask_afresh(now, next);
+        }
+    }
+
+    /// Asks anew, where nobody has heard of this Hit yet, or has forgotten it.
+    pub(super) fn ask_afresh(&mut self, now: Moment, next: Next) {
+        (self.sent_at, self.open_since, self.asked) = (None, None, 0);
+        (self.term, self.dir) = (Term(0), DirId::default());
+        self.requests.rewind();
+        self.phase = Phase::Opening;
+        self.ask_at = match next {
+            Next::Ask => now,
+            Next::Pause => now + self.config.interval / 4,
+        };
     }
 
     /// OPEN or ATTACH, again each interval until the slot answers.
@@ -84,7 +109,8 @@ impl Hit {
             hit: self.key,
             attach: self.attach,
             attempt: self.attempt,
-            queue: true,
+            queue: self.course.queues(),
+            moves: self.course.has_others(),
             close_after: first && self.config.one_shot && self.complete && !self.requests.has_unsent(),
             resume: self.phase == Phase::Resuming,
             term: self.term,

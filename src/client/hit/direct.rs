@@ -152,8 +152,12 @@ impl Hit {
         if self.direct.routing == Routing::Broker || self.direct.state != State::Unknown {
             return;
         }
-        // Those of other kinds are for other hosts.
-        let Some(endpoint) = endpoints.iter().find(|one| one.starts_with("ipc://")) else {
+        let kind = if self.course.there().is_some() {
+            "tcp://"
+        } else {
+            "ipc://"
+        };
+        let Some(endpoint) = endpoints.iter().find(|one| one.starts_with(kind)) else {
             if self.direct.is_forced() && self.is_open() {
                 self.end_without_direct(NoDirect::NoEndpoint, out);
             }

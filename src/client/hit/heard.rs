@@ -228,6 +228,10 @@ impl Hit {
         if matches!(self.phase, Phase::Withdrawing { .. }) {
             return self.end(Outcome::NoSlot(self.no_slot.clone()));
         }
+        if self.course.has_others() {
+            let next = self.course.full(now, full.reason, &full.hints, self.key);
+            return self.ask_afresh(now, next);
+        }
         self.phase = Phase::Opening;
         self.ask_at = now + self.config.interval / 4;
     }

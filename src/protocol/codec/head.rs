@@ -1,8 +1,8 @@
 //! Which parts of the fixed head each command uses. What it does not use is zero.
 
 use crate::protocol::frame::{
-    Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_HOLD, FLAG_HUNG, FLAG_JOURNAL, FLAG_PROGRESS, FLAG_QUEUE,
-    FLAG_RESUME, FLAG_STOPPED, FLAG_TAKEOVER, FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
+    Command, FLAG_CLOSE_AFTER, FLAG_DRAINING, FLAG_GAP, FLAG_HOLD, FLAG_HUNG, FLAG_JOURNAL, FLAG_MOVES, FLAG_PROGRESS,
+    FLAG_QUEUE, FLAG_RESUME, FLAG_STOPPED, FLAG_TAKEOVER, FLAG_TO_SLOT, FLAG_VOTES, FrameError, Head,
 };
 use crate::protocol::ids::{Attach, Attempt, HitKey};
 use crate::protocol::message::{Data, Direction, Message};
@@ -70,7 +70,7 @@ const fn shape(command: Command) -> Shape {
             ..none
         },
         Command::Open => Shape {
-            flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME | FLAG_HOLD,
+            flags: FLAG_QUEUE | FLAG_CLOSE_AFTER | FLAG_RESUME | FLAG_HOLD | FLAG_MOVES,
             attach: true,
             attempt: true,
             ..hit
@@ -217,6 +217,7 @@ impl Message {
             Self::Open(m) => {
                 let flags = bits([
                     (m.queue, FLAG_QUEUE),
+                    (m.moves, FLAG_MOVES),
                     (m.close_after, FLAG_CLOSE_AFTER),
                     (m.resume, FLAG_RESUME),
                     (m.holder.is_some(), FLAG_HOLD),

@@ -6,7 +6,7 @@ use super::fields::{
     put_ack, put_count, put_name, put_slot, put_text, read_ack, read_count, read_enum, read_name, read_slot,
 };
 use crate::protocol::frame::{
-    FLAG_CLOSE_AFTER, FLAG_HOLD, FLAG_QUEUE, FLAG_RESUME, FLAG_STOPPED, FrameError, Head, Reader,
+    FLAG_CLOSE_AFTER, FLAG_HOLD, FLAG_MOVES, FLAG_QUEUE, FLAG_RESUME, FLAG_STOPPED, FrameError, Head, Reader,
 };
 use crate::protocol::ids::{DirId, HitKey, Term};
 use crate::protocol::limits::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, HINTS_MAX};
@@ -64,6 +64,7 @@ impl Open {
             attach: head.attach,
             attempt: head.attempt,
             queue: head.flags & FLAG_QUEUE != 0,
+            moves: head.flags & FLAG_MOVES != 0,
             close_after: head.flags & FLAG_CLOSE_AFTER != 0,
             resume: head.flags & FLAG_RESUME != 0,
             term: Term(reader.u64()?),
