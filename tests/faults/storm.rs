@@ -78,6 +78,15 @@ fn each_ran_once(notes: &[(String, u64, String)]) -> BTreeMap<String, u64> {
 
 #[test]
 fn the_broker_is_killed_again_and_again_and_every_request_runs_once() {
+    storm("auto");
+}
+
+#[test]
+fn no_hit_that_goes_straight_to_its_slot_notices_that_the_broker_is_killed_again_and_again() {
+    storm("direct");
+}
+
+fn storm(route: &str) {
     let scale = scale();
     let mut host = Host::new();
     let slots = scale.slots.to_string();
@@ -86,7 +95,7 @@ fn the_broker_is_killed_again_and_again_and_every_request_runs_once() {
     }
     host.wait_for_slots(2 * scale.slots);
     let requests: Vec<String> = (1..=scale.requests).map(|number| format!("{number}\n")).collect();
-    let arguments: Vec<&str> = ["--wait", "2m"]
+    let arguments: Vec<&str> = ["--wait", "2m", "--route", route]
         .into_iter()
         .chain(requests.iter().map(String::as_str))
         .collect();
@@ -97,7 +106,7 @@ fn the_broker_is_killed_again_and_again_and_every_request_runs_once() {
     }
     let wanted = requests.concat();
     for client in clients {
-        client.wait().code(0).wrote(&wanted);
+        client.wait().code(0).quiet().wrote(&wanted);
     }
     let ran = each_ran_once(&notes(&host));
     assert_eq!(ran.len(), scale.hits);
