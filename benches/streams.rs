@@ -1,5 +1,5 @@
-//! What it costs a stream's two ends to move a request and its reply, without a network between them. No byte is copied on
-//! the way, so that a body of several chunks costs its packets and no more.
+//! What it costs a stream's two ends to move a request and its reply, without a network between them. No byte is copied
+//! on the way, so that a body of several chunks costs its packets and no more.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares zhit with its peers on this machine, in one run and in turns, and writes what came of it.
 
-    benches/compare/run.py                      all comparisons, a table of each; some twenty minutes
+    benches/compare/run.py                      all comparisons, a table of each; a quarter of an hour
     benches/compare/run.py --gib 8 --write docs the figures of docs/benchmarks.md: its generated part, charts, JSON
     benches/compare/run.py roundtrip oneshot    these comparisons only
     benches/compare/run.py --quick              everything small and twice: does it work here?
@@ -80,8 +80,9 @@ def measure(args):
             return None
         raw = Raw(programs, scratch / "raw")
         bench = Bench(args, scratch, zhit, loads.get("zhit-load"), loads.get("nats-load"), raw)
-        if not bench.nats_load:
-            bench.missing.append("async-nats; it could not be built")
+        for name, path in (("async-nats", bench.nats_load), ("zhit-load", bench.zhit_load)):
+            if not path:
+                bench.missing.append(f"{name}; it could not be built")
         described = describe(args, bench)
         for case in CASES:
             if not args.what or case.name in args.what:

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from harness.bench import whole_bytes
-from harness.processes import LIMIT_SECONDS, running, said, status_kib, watched
+from harness.processes import LIMIT_SECONDS, end, running, said, status_kib, watched
 from harness.rows import Case, Chart, Goal, Row
 from harness.servers import zhit_fleet
 
@@ -21,10 +21,12 @@ def timed(command, file, env=None, stdout=subprocess.DEVNULL):
     with file.open("rb") as stdin:
         child = subprocess.Popen([str(word) for word in command], stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL,
                                  env=env)
-    peak = watched(child)
-    took = time.monotonic() - start
-    text = child.stdout.read() if child.stdout else b""
-    return took, peak / 1024, text
+    try:
+        peak = watched(child)
+        took = time.monotonic() - start
+        return took, peak / 1024, child.stdout.read() if child.stdout else b""
+    finally:
+        end(child)
 
 
 def rate(size, took):

@@ -55,23 +55,27 @@ class Bench:
 
     def run(self, case):
         results = Results()
-        print(f"{case.title}", file=sys.stderr)
         try:
             with case.serving(self) as subjects:
                 for number in range(self.args.rounds):
                     results.begin_round()
                     for subject, turn in subjects.items():
-                        print(f"\r  round {number + 1} of {self.args.rounds}: {subject:40}", end="", file=sys.stderr,
-                              flush=True)
+                        show(f"  round {number + 1} of {self.args.rounds}: {subject}")
                         try:
                             results.add(subject, turn())
                         except FAILURES as error:
-                            print(file=sys.stderr)
+                            show("")
                             self.leave_out(f"{case.name}, {subject}, round {number + 1}", error)
         except FAILURES as error:
             self.leave_out(case.name, error)
-        print("\r" + " " * 70 + "\r", end="", file=sys.stderr)
+        show("")
         return results
+
+
+def show(text):
+    """What runs now, on a terminal; an empty text clears it."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def whole_bytes(gib):

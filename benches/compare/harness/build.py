@@ -29,8 +29,7 @@ def has_tools():
 
 def cargo(profile, *words, where=ROOT):
     """Builds; yields what cargo says of it."""
-    command = ["cargo", "build", "--locked", "--profile", profile, "--message-format", "json-render-diagnostics",
-               *words]
+    command = ["cargo", "build", "--profile", profile, "--message-format", "json-render-diagnostics", *words]
     said = subprocess.run(command, cwd=where, stdout=subprocess.PIPE, text=True, check=True).stdout
     return [json.loads(line) for line in said.splitlines()]
 
@@ -69,13 +68,14 @@ def compile_c(name, into, include, libraries):
 
 
 def build_loads(profile):
-    """Builds the loads in Rust, with NATS's if that can be had. Returns the paths by name.
+    """Builds the loads in Rust, with NATS's if that can be had. Returns the paths of those that could be built, by name.
 
     They are a package of their own, with other features of what they share: it compiles the same libzmq once more.
     """
     words = ("--target-dir", os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target")))
-    try:
-        return executables(cargo(profile, "--features", "nats", *words, where=HERE / "load"))
-    except subprocess.CalledProcessError:
-        missing("async-nats", "it could not be built; cargo says why above")
-        return executables(cargo(profile, *words, where=HERE / "load"))
+    for features, what in ((("--features", "nats"), "async-nats"), ((), "zhit-load")):
+        try:
+            return executables(cargo(profile, *features, *words, where=HERE / "load"))
+        except subprocess.CalledProcessError:
+            missing(what, "it could not be built; cargo says why above")
+    return {}

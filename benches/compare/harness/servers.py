@@ -1,4 +1,4 @@
-"""The servers that are compared: zhit's, raw libzmq's, gearman's, NATS's; each in a directory or at a port of its own."""
+"""The servers that are compared: zhit, raw libzmq, gearman, NATS; each in a directory or at a port of its own."""
 
 import contextlib
 import json
