@@ -28,10 +28,10 @@ PIPELINED = Case(
     name="pipelined",
     title="Pipelined requests of 64 bytes over 64 Hits",
     how=f"At most {WINDOW} requests of each Hit are unanswered, {HITS * WINDOW} in all. Each load is one process "
-        "with one thread beside libzmq's. Raw: 64 DEALERs to one ROUTER that echoes in one thread, or through a "
-        "proxy to one DEALER that does; and through a proxy to 64 threads with a DEALER each, which is what "
-        "zhit's worker with 64 slots is. NATS: as many requests in flight on one connection. gearman: tasks of "
-        "one client, so many at a time, one worker.",
+        "with one thread beside libzmq's. zhit puts what is ready together into one message, which raw programs do "
+        "not. Raw: 64 DEALERs to one ROUTER that echoes in one thread, or through a proxy to one DEALER that does; "
+        "and through a proxy to 64 threads with a DEALER each, which is what zhit's worker with 64 slots is. NATS: "
+        "as many requests in flight on one connection. gearman: tasks of one client, so many at a time, one worker.",
     rows=(
         row("raw, direct", "raw DEALER–ROUTER echo"),
         row("zhit, direct", "zhit, `--route direct`, 64 slots", "raw, direct"),
