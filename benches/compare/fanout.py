@@ -35,7 +35,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from run import build, missing
+from harness.build import build, missing
 
 LIMIT_SECONDS = 120
 LOOK_EVERY_SECONDS = 0.02

@@ -18,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from run import answers, build, running, zhit_serving
+from harness.build import build
+from harness.processes import answers, running
+from harness.servers import zhit_serving
 
 SERVICE = """
 import sys
@@ -52,7 +54,7 @@ def main():
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zhit-warm-")))
-        zhit = build(args.profile, scratch)
+        zhit = build(args.profile, scratch, ())
         service = scratch / "service.py"
         service.write_text(SERVICE)
         env = stack.enter_context(zhit_serving(zhit, scratch / "run", "--builtin", "hello"))

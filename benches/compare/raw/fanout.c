@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <signal.h>
-#include <time.h>
 
 struct peer {
     unsigned char id[16];
@@ -22,13 +21,6 @@ struct peer {
 
 static struct peer *peers;
 static size_t known, room;
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
 
 static void differs(const char *what)
 {

@@ -8,8 +8,7 @@ int main(int argc, char **argv)
         return 2;
     }
     void *router = open_socket(zmq_ctx_new(), ZMQ_ROUTER, argv[1], 1);
-    puts("ready");
-    fflush(stdout);
+    say("ready");
     for (;;)
         forward(router, router);
 }

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <zmq.h>
 
 static inline void check(int good, const char *doing)
@@ -24,6 +25,28 @@ static inline void *open_socket(void *context, int kind, const char *endpoint, i
     check(zmq_setsockopt(socket, ZMQ_RCVHWM, &none, sizeof none) == 0, "set RCVHWM");
     check((bind ? zmq_bind : zmq_connect)(socket, endpoint) == 0, bind ? "bind" : "connect");
     return socket;
+}
+
+static inline double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+}
+
+static inline int is_readable(void *socket)
+{
+    int events;
+    size_t size = sizeof events;
+    check(zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0, "look for more");
+    return events & ZMQ_POLLIN;
+}
+
+/* Who starts this waits for such a line. */
+static inline void say(const char *what)
+{
+    puts(what);
+    fflush(stdout);
 }
 
 /* Moves one whole message, frame by frame, without a copy. */

@@ -1,0 +1,1 @@
+"""What the comparisons share: building, processes, servers, statistics, and what is written of them."""
