@@ -45,6 +45,7 @@ fn open(key: HitKey) -> Message {
         attach: Attach(1),
         attempt: Attempt(1),
         queue: true,
+        moves: false,
         close_after: false,
         resume: false,
         term: Term(0),

@@ -42,6 +42,7 @@ fn open() -> Message {
         attach: Attach(1),
         attempt: Attempt(1),
         queue: true,
+        moves: false,
         close_after: true,
         resume: false,
         term: Term(0),

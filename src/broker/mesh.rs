@@ -73,6 +73,8 @@ pub(super) struct Mesh {
     news_at: Option<Moment>,
     /// What was told last, and when.
     told: Option<(Moment, News)>,
+    /// The registry's changes that were looked at for news.
+    seen_changes: u64,
 }
 
 impl Link {
@@ -338,10 +340,15 @@ impl Machine {
 
     /// Greets whom it is time to greet, tells the news, and gives up who has been silent for too long.
     pub(super) fn mesh_tick(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let Some(me) = self.mesh.me.clone() else { return };
         let (interval, silent_max) = (self.config.interval, self.liveness());
         let liveness = self.config.liveness;
-        for (host, link) in &mut self.mesh.links {
+        let Mesh {
+            me: Some(me), links, ..
+        } = &mut self.mesh
+        else {
+            return;
+        };
+        for (host, link) in links {
             let silent = now.since(link.heard_at);
             let pace = link.pace(interval);
             let unanswered = link.asked_at.is_some_and(|at| now.since(at) >= silent_max);
@@ -365,13 +372,23 @@ impl Machine {
                 out.push(Action::Call(host.clone(), Message::Greet(me.clone())));
             }
         }
-        let news = self.news();
+        self.tell_news(now, out);
+    }
+
+    /// Tells the news that are due, or that are new. Every turn of the loop comes here: what is not is seen at once,
+    /// however many slots there are.
+    fn tell_news(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let interval = self.config.interval;
+        let changes = self.registry.changes();
         let is_due = self.mesh.news_at.is_none_or(|at| at <= now);
-        let is_new = self.mesh.told.as_ref().is_none_or(|(at, told)| {
-            let changed = (told.workers, &told.pools) != (news.workers, &news.pools);
-            changed && now.since(*at) >= interval
-        });
-        if !is_due && !is_new {
+        let is_told = self.mesh.told.as_ref().is_some_and(|(at, _)| now.since(*at) < interval);
+        if !is_due && (is_told || changes == self.mesh.seen_changes) {
+            return;
+        }
+        let news = self.news();
+        self.mesh.seen_changes = changes;
+        let told = self.mesh.told.as_ref();
+        if !is_due && told.is_some_and(|(_, told)| (told.workers, &told.pools) == (news.workers, &news.pools)) {
             return;
         }
         let pace = self.mesh.pace(interval);

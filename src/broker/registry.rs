@@ -28,6 +28,8 @@ pub(super) struct Worker {
     /// Slots whose handler is stopped, or has ceased to report progress.
     pub(super) hung_handlers: BTreeSet<u32>,
     pub(super) slots: BTreeMap<u32, Peer>,
+    /// How many of them serve a Hit: counted as that changes, since every turn of the loop asks.
+    busy: u32,
 }
 
 /// A slot's connection.
@@ -47,9 +49,28 @@ pub(super) struct Registry {
     controls: HashMap<Peer, WorkerId>,
     /// Idle slots of each pool, the longest idle first. May name slots that are idle no more; those are skipped.
     idle: HashMap<String, VecDeque<Peer>>,
+    /// Counts what changes [`pools`](Self::pools).
+    changes: u64,
 }
 
 impl Registry {
+    /// Another number than before if [`pools`](Self::pools) may say something else.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Which Hit a slot serves. All changes of that go through here.
+    fn set_hit(&mut self, peer: Peer, hit: Option<HitKey>) {
+        let Some(slot) = self.slots.get_mut(&peer) else { return };
+        let before = std::mem::replace(&mut slot.hit, hit).is_some();
+        if before != hit.is_some()
+            && let Some(worker) = self.workers.get_mut(&slot.id.worker)
+        {
+            worker.busy = if before { worker.busy - 1 } else { worker.busy + 1 };
+            self.changes += 1;
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() + self.controls.len()
     }
@@ -110,7 +131,9 @@ impl Registry {
             beats: Vec::new(),
             hung_handlers: BTreeSet::new(),
             slots: BTreeMap::new(),
+            busy: 0,
         });
+        self.changes += 1;
         worker.heard_at = now;
         worker.draining |= said.draining;
         worker.votes |= said.votes;
@@ -124,14 +147,18 @@ impl Registry {
             let hit = moved.and_then(|slot| slot.hit);
             let slot = self.slots.entry(from).or_insert(Slot {
                 id: said.slot,
-                hit,
+                hit: None,
                 draining: false,
                 in_line: false,
             });
             slot.draining = said.draining;
+            if hit.is_some() {
+                self.set_hit(from, hit);
+            }
             old
         };
         if let Some(old) = old.filter(|old| *old != from) {
+            self.set_hit(old, None);
             self.slots.remove(&old);
             self.controls.remove(&old);
         }
@@ -154,6 +181,7 @@ impl Registry {
         let Some(worker) = self.workers.remove(&id) else {
             return Vec::new();
         };
+        self.changes += 1;
         if let Some(control) = worker.control {
             self.controls.remove(&control);
         }
@@ -167,21 +195,21 @@ impl Registry {
     /// Forgets one slot; returns its connection.
     pub(super) fn forget_slot(&mut self, id: SlotId) -> Option<Peer> {
         let peer = self.workers.get_mut(&id.worker)?.slots.remove(&id.number)?;
+        self.set_hit(peer, None);
+        self.changes += 1;
         self.slots.remove(&peer);
         Some(peer)
     }
 
     /// The slot serves this Hit.
     pub(super) fn occupy(&mut self, peer: Peer, hit: HitKey) {
-        if let Some(slot) = self.slots.get_mut(&peer) {
-            slot.hit = Some(hit);
-        }
+        self.set_hit(peer, Some(hit));
     }
 
     /// The slot serves nothing; it goes to the end of its pool's line.
     pub(super) fn release(&mut self, peer: Peer) {
+        self.set_hit(peer, None);
         let Some(slot) = self.slots.get_mut(&peer) else { return };
-        slot.hit = None;
         let Some(worker) = self.workers.get(&slot.id.worker) else {
             return;
         };
@@ -224,8 +252,9 @@ impl Registry {
 
     /// The slot takes no new Hit.
     pub(super) fn set_draining(&mut self, peer: Peer) {
+        self.set_hit(peer, None);
         if let Some(slot) = self.slots.get_mut(&peer) {
-            (slot.hit, slot.draining) = (None, true);
+            slot.draining = true;
         }
     }
 
@@ -239,7 +268,7 @@ impl Registry {
     pub(super) fn count(&self, pool: &str) -> (u32, u32) {
         let of_pool = self.workers.values().filter(|worker| worker.pool == pool);
         of_pool.fold((0, 0), |(slots, busy), worker| {
-            (slots + worker.slots.len() as u32, busy + self.busy(worker))
+            (slots + worker.slots.len() as u32, busy + worker.busy)
         })
     }
 
@@ -248,19 +277,11 @@ impl Registry {
         let mut pools: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         for worker in self.workers.values() {
             let slots = worker.slots.len() as u32;
-            let idle = if worker.draining { 0 } else { slots - self.busy(worker) };
+            let idle = if worker.draining { 0 } else { slots - worker.busy };
             let pool = pools.entry(worker.pool.clone()).or_default();
             *pool = (pool.0 + slots, pool.1 + idle);
         }
         pools
-    }
-
-    fn busy(&self, worker: &Worker) -> u32 {
-        let hits = worker
-            .slots
-            .values()
-            .filter(|peer| self.slots.get(peer).is_some_and(|slot| slot.hit.is_some()));
-        hits.count() as u32
     }
 
     /// Slots of a worker that serve a Hit and hang.
@@ -279,7 +300,7 @@ impl Registry {
                 pid: worker.pid,
                 pool: worker.pool.clone(),
                 slots: worker.slots.len() as u32,
-                busy: self.busy(worker),
+                busy: worker.busy,
                 silent_ms: u32::try_from(now.since(worker.heard_at).as_millis()).unwrap_or(u32::MAX),
                 hung: self.hung(now, worker, patience),
                 still_ms: u32::try_from(worker.control_still(now).as_millis()).unwrap_or(u32::MAX),

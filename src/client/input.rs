@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 
 use crate::options::Input;
 use crate::protocol::limits::CHUNK_BYTES_MAX;
@@ -79,21 +80,20 @@ impl Source {
             return Ok(());
         };
         let room = hit.room().unwrap_or(0).min(CHUNK_BYTES_MAX);
-        let mut buffer = BytesMut::zeroed(room);
+        let mut buffer = Vec::with_capacity(room);
         let count = loop {
-            match rustix::io::read(rustix::stdio::stdin(), &mut buffer[..]) {
+            match rustix::io::read(rustix::stdio::stdin(), spare_capacity(&mut buffer)) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 result => break result?,
             }
         };
-        buffer.truncate(count);
         reading.ended = count == 0;
         // A small read must not pin a large buffer.
         reading.block = if count < room / 4 {
             Bytes::copy_from_slice(&buffer)
         } else {
-            buffer.freeze()
+            Bytes::from(buffer)
         };
         Ok(())
     }

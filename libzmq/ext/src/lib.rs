@@ -27,6 +27,10 @@ const HEAP_STEP_BYTES: c_int = 384 * 1024;
 /// Free memory at the heap's end beyond this goes back to the system.
 const HEAP_TRIM_BYTES: c_int = 16 * 1024 * 1024;
 
+/// Blocks from this size on are mapped each by itself. To set the threshold above fixes this one, too, which else grows with
+/// what is let go of; and a chunk of a body, mapped, filled and unmapped, costs 64 page faults.
+const MAPPED_BYTES_MIN: c_int = 4 * 1024 * 1024;
+
 /// `ZMQ_ZAP_ENFORCE_DOMAIN`, which zmq.h 4.3.5 shows to draft builds only although every build obeys it (options.cpp).
 const ZAP_ENFORCE_DOMAIN: c_int = 93;
 
@@ -47,6 +51,7 @@ pub fn share_one_heap() {
         (libc::M_ARENA_MAX, 1),
         (libc::M_TOP_PAD, HEAP_STEP_BYTES),
         (libc::M_TRIM_THRESHOLD, HEAP_TRIM_BYTES),
+        (libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN),
     ] {
         // A refusal leaves the default, which is only slower.
         // SAFETY: the function takes two numbers and may be called at any time.

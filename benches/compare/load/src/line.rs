@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use zhit::client::hit::{Config, Hit, Leave, Outbox};
+use zhit::client::hit::{Config, Hit, Hosts, Leave, Outbox};
 use zhit::clock;
 use zhit::net::{Context, Dealer, Interest, Key, Poll, Received, Sent, endpoint_path};
 use zhit::protocol::limits::{INTERVAL, LIVENESS, MESSAGES_PER_TURN_MAX, TTL};
@@ -48,6 +48,7 @@ impl Line {
             leave: Leave::Close,
             holder: None,
             routing,
+            hosts: Hosts::default(),
         };
         let mut broker = Dealer::new(context)?;
         broker.connect(socket)?;
