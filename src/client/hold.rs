@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::clock;
 use crate::exit::Exit;
+use crate::hit::{Config, Hit, Leave, Outbox};
 use crate::mapped::spawn;
 use crate::net::{Dealer, Interest, Poll, Received, Sent, Waker};
 use crate::options::ClientOptions;
@@ -22,10 +23,10 @@ use crate::protocol::time::Moment;
 use crate::runtime::start_ticks;
 use crate::signals::{self, Stop};
 use crate::term::style;
+use crate::wires::{ASK_MIN, random_key};
 
-use super::hit::{Config, Hit, Leave, Outbox};
 use super::report;
-use super::run::{ASK_MIN, ClientError, random_key};
+use super::run::ClientError;
 
 /// Names the Hit for the command's own clients.
 const HIT_VARIABLE: &str = "ZHIT_HIT";

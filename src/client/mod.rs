@@ -1,12 +1,11 @@
 //! The client: leases a slot for a Hit, sends requests, delivers replies.
 
-pub mod hit;
 mod hold;
 mod input;
 mod output;
 mod printer;
 mod report;
 mod run;
-mod wires;
 
+pub use crate::hit;
 pub use run::{ClientError, run};

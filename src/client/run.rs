@@ -8,9 +8,9 @@ use rustix::stdio::stdin;
 
 use crate::clock;
 use crate::exit::Exit;
+use crate::hit::{Config, Hit, Leave, Outbox};
 use crate::net::{Context, Dealer, Interest, NetError, Poll, Waker};
 use crate::options::{ClientOptions, Format, Input, Tenure};
-use crate::protocol::HitKey;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::WorkState;
 use crate::protocol::route::Route;
@@ -20,20 +20,16 @@ use crate::runtime::{Place, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::progress::Bar;
 use crate::term::style::Screen;
+use crate::wires::{ASK_MIN, Reached, Wires, random_key};
 
-use super::hit::{Config, Hit, Leave, Outbox};
 use super::hold;
 use super::input::Source;
 use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
 use super::report;
-use super::wires::{Reached, Wires};
 
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
-
-/// A broker that is there is reached and answers within this, so a client that may not wait still asks as long.
-pub(super) const ASK_MIN: Duration = Duration::from_millis(250);
 
 /// How often a client looks for the directory of a host that has none yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -52,7 +48,7 @@ pub enum ClientError {
     Stdin(io::Error),
     /// The kernel gives no random bytes.
     #[error("cannot choose a key: {0}")]
-    Random(getrandom::Error),
+    Random(#[from] getrandom::Error),
 }
 
 /// The loop's own state.
@@ -132,13 +128,6 @@ fn find(place: &Place, wait_until: Moment, stop: &Stop, waker: &Waker) -> Result
         poll.fd(waker, Interest::READ);
         poll.wait(Some(left.min(LOOK_AGAIN)))?;
     }
-}
-
-/// A key that nobody else chooses.
-pub(super) fn random_key() -> Result<HitKey, ClientError> {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).map_err(ClientError::Random)?;
-    Ok(HitKey::from_bytes(key))
 }
 
 /// Why the loop ended.

@@ -1,10 +1,25 @@
-//! A client's connections: to the broker, and, once its Hit wants that, to the slot itself.
+//! What stands around a Hit's machine ([`hit`](crate::hit)): its key, and its connections: to the broker, and, once the
+//! Hit wants that, to the slot itself.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::net::{Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Sent, endpoint_path};
-use crate::protocol::Message;
 use crate::protocol::route::Route;
+use crate::protocol::{HitKey, Message};
+
+/// A broker that is there is reached and answers within this, so who may not wait still asks as long.
+pub const ASK_MIN: Duration = Duration::from_millis(250);
+
+/// A key that nobody else chooses.
+///
+/// # Errors
+/// The kernel gives no random bytes.
+pub fn random_key() -> Result<HitKey, getrandom::Error> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key)?;
+    Ok(HitKey::from_bytes(key))
+}
 
 /// A socket, and whether nobody was at its other end when it was last looked at.
 struct Wire {
@@ -13,7 +28,7 @@ struct Wire {
 }
 
 /// Both of them.
-pub(super) struct Wires {
+pub struct Wires {
     context: Context,
     broker: Wire,
     direct: Option<Wire>,
@@ -24,7 +39,7 @@ pub(super) struct Wires {
 
 /// What became of a connection to the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
+pub enum Reached {
     /// It is there.
     Yes,
     /// It is tried.
@@ -35,13 +50,13 @@ pub(super) enum Reached {
 
 /// Items of one wait.
 #[derive(Clone, Copy)]
-pub(super) struct Keys {
+pub struct Keys {
     broker: Key,
 }
 
 impl Wires {
     /// A connection to the broker's socket, and none to a slot.
-    pub(super) fn new(context: &Context, socket: &Path) -> Result<Self, NetError> {
+    pub fn new(context: &Context, socket: &Path) -> Result<Self, NetError> {
         let mut dealer = Dealer::new(context)?;
         dealer.connect(socket)?;
         Ok(Self {
@@ -53,7 +68,7 @@ impl Wires {
     }
 
     /// Makes a connection to the slot's own socket, if there is none yet.
-    pub(super) fn reach(&mut self, endpoint: &str) -> Result<Reached, NetError> {
+    pub fn reach(&mut self, endpoint: &str) -> Result<Reached, NetError> {
         if self.direct.is_none() {
             let path = endpoint_path(endpoint).filter(|path| path.parent() == Some(&self.members));
             let Some(path) = path else { return Ok(Reached::Never) };
@@ -68,8 +83,13 @@ impl Wires {
         Ok(if wire.no_route { Reached::NotYet } else { Reached::Yes })
     }
 
+    /// Leaves the connection to the slot, if there is one, and with it whatever may still come there.
+    pub fn leave_direct(&mut self) {
+        self.direct = None;
+    }
+
     /// Whether the connection to the slot has ended since it was there.
-    pub(super) fn has_lost_direct(&mut self) -> bool {
+    pub fn has_lost_direct(&mut self) -> bool {
         let Some(wire) = &mut self.direct else { return false };
         let lost = !wire.no_route && !wire.dealer.has_route();
         wire.no_route |= lost;
@@ -77,7 +97,7 @@ impl Wires {
     }
 
     /// Sends a message; false if nobody is at the other end.
-    pub(super) fn send(&mut self, route: Route, message: &Message) -> Result<bool, NetError> {
+    pub fn send(&mut self, route: Route, message: &Message) -> Result<bool, NetError> {
         let wire = match route {
             Route::Broker => Some(&mut self.broker),
             Route::Direct => self.direct.as_mut(),
@@ -90,7 +110,7 @@ impl Wires {
 
     /// The next message of this route; `None` when there is none. What is no message is no business of the Hit: its
     /// stream will notice what is missing.
-    pub(super) fn recv(&mut self, route: Route) -> Result<Option<Message>, NetError> {
+    pub fn recv(&mut self, route: Route) -> Result<Option<Message>, NetError> {
         let wire = match route {
             Route::Broker => Some(&mut self.broker),
             Route::Direct => self.direct.as_mut(),
@@ -108,7 +128,7 @@ impl Wires {
 
     /// Has a wait end when there is something to read, or somebody to send to again; at the slot only if that is `wanted`,
     /// for a connection that comes back unwanted would end every wait.
-    pub(super) fn wait_for<'a>(&'a self, poll: &mut Poll<'a>, wanted: bool) -> Keys {
+    pub fn wait_for<'a>(&'a self, poll: &mut Poll<'a>, wanted: bool) -> Keys {
         let watch = |wire: &Wire, wanted| Interest::READ | Interest::WRITE.when(wire.no_route && wanted);
         let broker = poll.socket(&self.broker.dealer, watch(&self.broker, true));
         if let Some(wire) = &self.direct {
@@ -118,7 +138,7 @@ impl Wires {
     }
 
     /// Whether that wait has found a broker where there was none.
-    pub(super) fn has_found_broker(&mut self, ready: &Ready, keys: Keys) -> bool {
+    pub fn has_found_broker(&mut self, ready: &Ready, keys: Keys) -> bool {
         let found = self.broker.no_route && ready.writable(keys.broker);
         self.broker.no_route &= !found;
         found
