@@ -1,0 +1,129 @@
+use super::*;
+use crate::cli::HOPS;
+use crate::protocol::Term;
+
+fn pong() -> Pong {
+    Pong {
+        nonce: 1,
+        host: "alpha".to_owned(),
+        pid: 24304,
+        term: Term(1_795_666_128),
+        uptime_ms: 1000,
+        version: "0.1.0".to_owned(),
+        trouble: String::new(),
+        queued: 0,
+        workers_total: 1,
+        workers: Vec::new(),
+    }
+}
+
+const fn row(hop: &'static str, [min, p50, p90, p99, max]: [i64; 5]) -> Row {
+    Row {
+        hop,
+        count: 100,
+        lost: 0,
+        figures: Some(Figures {
+            min,
+            p50,
+            p90,
+            p99,
+            max,
+        }),
+        why: None,
+    }
+}
+
+fn findings() -> Findings {
+    Findings {
+        host: "alpha".to_owned(),
+        pool: "echo".to_owned(),
+        slot: "alpha/w2/1".to_owned(),
+        pong: Some(pong()),
+        endpoint: Some("ipc:///run/zhit/default/alpha/members/w2.1".to_owned()),
+        rounds: 100,
+        begun: 100,
+        rows: vec![
+            row(CLIENT_BROKER, [82, 89, 94, 117, 122]),
+            row(BROKER_SLOT, [27, 62, 67, 97, 141]),
+            row(CLIENT_SLOT, [144, 150, 162, 185, 229]),
+            row(DIRECT, [62, 66, 71, 94, 95]),
+        ],
+        ended: None,
+    }
+}
+
+/// One that ended early, of a slot without a socket of its own.
+fn cut_short() -> Findings {
+    let mut all = findings();
+    all.endpoint = None;
+    all.rows[1] = row(BROKER_SLOT, [-8, 62, 67, 97, 141]);
+    all.rows[2].lost = 1;
+    all.rows[3] = Row {
+        count: 0,
+        figures: None,
+        why: Some("the slot names no socket of its own".to_owned()),
+        ..all.rows[3].clone()
+    };
+    all.begun = 37;
+    all.ended = Some("the Hit was lost: its worker died".to_owned());
+    all
+}
+
+#[test]
+fn what_the_man_page_shows_is_what_is_printed() {
+    let text = findings().report(Format::Text, Screen::PLAIN);
+    assert_eq!(format!("$ zhit ping --hops --pool echo\n{text}"), HOPS);
+}
+
+#[test]
+fn what_is_missing_says_why() {
+    let wanted = "\
+HOP            COUNT  LOST  MIN µs  P50 µs  P90 µs  P99 µs  MAX µs  WHY
+client-broker    100     0      82      89      94     117     122
+broker-slot      100     0      -8      62      67      97     141
+client-slot      100     1     144     150     162     185     229
+direct             0     0       -       -       -       -       -  the slot names no socket of its own
+alpha/w2/1  pool echo  broker pid 24304  term 1795666128  zhit 0.1.0
+ended in round 37 of 100: the Hit was lost: its worker died
+";
+    assert_eq!(cut_short().report(Format::Text, Screen::PLAIN), wanted);
+}
+
+#[test]
+fn the_object_tells_the_same() {
+    let object = |all: &Findings| -> serde_json::Value {
+        let text = all.report(Format::Json, Screen::PLAIN);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let all = object(&findings());
+    assert_eq!((&all["kind"], &all["slot"]), (&"hops".into(), &"alpha/w2/1".into()));
+    assert_eq!(all["broker"]["pid"], 24304);
+    assert_eq!(
+        all["hops"][1],
+        serde_json::json!({
+            "hop": "broker-slot", "count": 100, "lost": 0,
+            "min_us": 27, "p50_us": 62, "p90_us": 67, "p99_us": 97, "max_us": 141, "why": null,
+        })
+    );
+    assert_eq!(all["ended"], serde_json::Value::Null);
+    let cut = object(&cut_short());
+    assert_eq!(cut["hops"][3]["p50_us"], serde_json::Value::Null);
+    assert_eq!(cut["hops"][3]["why"], "the slot names no socket of its own");
+    assert_eq!(cut["ended"], "the Hit was lost: its worker died");
+}
+
+#[test]
+fn the_hops_of_what_was_measured() {
+    let mut measured = Measured::default();
+    let micros = |micros| Some(std::time::Duration::from_micros(micros));
+    measured.begin();
+    measured.on(super::super::measured::Ask::Broker, micros(40));
+    measured.on(super::super::measured::Ask::Slot, micros(95));
+    let names = |rows: &[Row]| rows.iter().map(|row| row.hop).collect::<Vec<_>>();
+    let rows = Row::all(&measured, Some("why"), false);
+    assert_eq!(names(&rows), ["client-broker", "broker-slot", "client-slot", "direct"]);
+    assert_eq!(rows[1].figures.map(|figures| figures.p50), Some(55));
+    assert_eq!(rows[3].why.as_deref(), Some("why"));
+    assert_eq!(names(&Row::all(&measured, None, true))[4], "handler");
+}

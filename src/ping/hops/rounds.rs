@@ -1,0 +1,330 @@
+//! Round after round: what is asked, what has answered it, and how long that took. Pure: it is told the time and what
+//! arrives, and pushes what is to be sent.
+//!
+//! In a round each question waits for the answer to the one before. The slot answers by the route by which it last heard its
+//! client, so who has asked it straight resumes the Hit by the broker before the next round. OPENED, which answers that and
+//! names its OPEN, also comes behind every WORKING that was under way: what is counted by then is even again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::hit::{Config, Hit, Outbox};
+use crate::protocol::ids::{Attempt, HitKey, SlotId};
+use crate::protocol::message::{Message, Pong};
+use crate::protocol::route::Route;
+use crate::protocol::status::Status;
+use crate::protocol::time::{Moment, earliest};
+use crate::term::human::span;
+
+use super::measured::{Ask, Measured};
+use super::way::{Count, Direct};
+
+mod heard;
+
+/// So many questions of one hop without an answer, one after the other, end it: a lost one may be a broker's death.
+const LOST_IN_A_ROW_MAX: u32 = 3;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// How often.
+    pub(super) rounds: u32,
+    /// From one round to the next; zero: at once.
+    pub(super) interval: Duration,
+    /// How long an answer may take.
+    pub(super) patience: Duration,
+    /// What the handler is asked in each round, if it is.
+    pub(super) request: Option<Bytes>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As planned.
+    Done,
+    /// The Hit is over; its outcome says why.
+    Hit,
+    /// Nothing answers this any more.
+    Silent(Ask),
+    /// By the user.
+    Stopped,
+}
+
+/// A question that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Moment,
+    number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The Hit is being opened.
+    Leasing,
+    /// Between two rounds; from `until` on the next begins, once the Hit is settled.
+    Resting {
+        until: Moment,
+    },
+    Asking {
+        ask: Ask,
+        since: Moment,
+        sent: Option<Sent>,
+    },
+    Over(End),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    plan: Plan,
+    hit: Hit,
+    step: Step,
+    /// Rounds that have begun.
+    round: u32,
+    began_at: Moment,
+    nonce: u64,
+    /// Nobody is at the other end of the broker's socket.
+    is_cut: bool,
+    /// The last OPEN that was not answered yet.
+    opening: Option<Attempt>,
+    by_broker: Count,
+    pub(super) direct: Direct,
+    /// An answer did not come in this round; it may come yet.
+    is_unsure: bool,
+    /// What is left of a request that is being written.
+    unwritten: Option<Bytes>,
+    pub(super) measured: Measured,
+    /// The broker, as it last answered.
+    pub(super) pong: Option<Pong>,
+    /// Requests that failed, and how the first did.
+    pub(super) failed: (u64, Option<Status>),
+    remarks: Vec<String>,
+}
+
+impl Rounds {
+    pub(super) fn new(now: Moment, key: HitKey, config: Config, plan: Plan) -> Self {
+        Self {
+            plan,
+            hit: Hit::open(now, key, config),
+            step: Step::Leasing,
+            round: 0,
+            began_at: now,
+            nonce: 0,
+            is_cut: false,
+            opening: None,
+            by_broker: Count::default(),
+            direct: Direct::Unknown,
+            is_unsure: false,
+            unwritten: None,
+            measured: Measured::default(),
+            pong: None,
+            failed: (0, None),
+            remarks: Vec::new(),
+        }
+    }
+
+    pub(super) const fn hit(&self) -> &Hit {
+        &self.hit
+    }
+
+    /// Host and slot, once known.
+    pub(super) const fn slot(&self) -> Option<&(String, SlotId)> {
+        self.hit.slot()
+    }
+
+    /// How it ended, once it has.
+    pub(super) const fn end(&self) -> Option<End> {
+        match self.step {
+            Step::Over(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// How many rounds have begun.
+    pub(super) const fn begun(&self) -> u32 {
+        self.round
+    }
+
+    /// What a person should know at once.
+    pub(super) fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// The broker's socket has somebody at its other end again.
+    pub(super) const fn on_route(&mut self, now: Moment) {
+        self.is_cut = false;
+        self.hit.on_route(now);
+    }
+
+    /// A question has its answer, or will have none.
+    fn settle(&mut self, now: Moment, ask: Ask, took: Option<Duration>, out: &mut Outbox) {
+        if took.is_none() {
+            let patience = span(self.plan.patience);
+            // A slot whose answers do not arrive may have been asked all the same.
+            self.is_unsure = true;
+            if ask == Ask::Direct && self.direct.give_up(&patience) {
+                return self.go_on_from(now, ask);
+            }
+            let (round, hop) = (self.round, ask.hop());
+            self.remarks
+                .push(format!("{hop}: no answer within {patience} (round {round})"));
+        }
+        self.go_on_from(now, ask);
+        if self.measured.on(ask, took) >= LOST_IN_A_ROW_MAX {
+            self.finish(End::Silent(ask), out);
+        }
+    }
+
+    /// The round is over.
+    fn rest(&mut self, now: Moment) -> Step {
+        let until = if self.round >= self.plan.rounds {
+            now
+        } else {
+            if self.is_unsure || self.direct.is_named() {
+                self.hit.resume(now);
+            }
+            now.max(self.began_at + self.plan.interval)
+        };
+        Step::Resting { until }
+    }
+
+    /// Time has passed: asks what is due.
+    pub(super) fn on_tick(&mut self, now: Moment, out: &mut Outbox) {
+        while self.end().is_none() && self.hit.outcome().is_none() && self.go(now, out) {}
+        self.unwritten.take_if(|request| self.hit.write_part(now, request));
+        let from = out.len();
+        self.hit.on_tick(now, out);
+        self.note(out, from);
+        if self.hit.outcome().is_some() && self.end().is_none() {
+            self.step = Step::Over(End::Hit);
+        }
+    }
+
+    /// Goes on to what comes next; whether it did.
+    fn go(&mut self, now: Moment, out: &mut Outbox) -> bool {
+        match self.step {
+            Step::Leasing if self.is_settled() => self.begin(now),
+            Step::Resting { until } if until <= now && self.round >= self.plan.rounds => self.finish(End::Done, out),
+            // Who does not answer the OPEN is asked as well, and lost.
+            Step::Resting { until } if until <= now && (self.is_settled() || self.is_late(until, now)) => {
+                self.begin(now);
+            }
+            Step::Asking { ask, sent: None, .. } if self.is_skipped(ask) => self.go_on_from(now, ask),
+            Step::Asking { ask, since, .. } if self.is_late(since, now) => self.settle(now, ask, None, out),
+            Step::Asking { ask, since, sent: None } => {
+                let number = self.ask(now, ask, out);
+                let sent = number.map(|number| Sent { at: now, number });
+                self.step = Step::Asking { ask, since, sent };
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn begin(&mut self, now: Moment) {
+        self.round += 1;
+        (self.began_at, self.is_unsure) = (now, false);
+        self.measured.begin();
+        self.step = Step::asking(now, Ask::Broker);
+    }
+
+    fn go_on_from(&mut self, now: Moment, ask: Ask) {
+        self.step = match ask.next() {
+            Some(ask) => Step::asking(now, ask),
+            None => self.rest(now),
+        };
+    }
+
+    /// Sends the question, if that can be done now; gives the number that its answer will have.
+    fn ask(&mut self, now: Moment, ask: Ask, out: &mut Outbox) -> Option<u64> {
+        match ask {
+            Ask::Broker if !self.is_cut => {
+                self.nonce += 1;
+                out.push((Route::Broker, Message::Ping { nonce: self.nonce }));
+                Some(self.nonce)
+            }
+            Ask::Slot if self.is_settled() => {
+                self.hit.say_alive(now, Route::Broker, out);
+                Some(self.by_broker.sent())
+            }
+            Ask::Request if self.is_settled() && self.hit.room().is_some() => {
+                self.unwritten.clone_from(&self.plan.request);
+                Some(self.hit.seq())
+            }
+            Ask::Direct if self.direct.is_connected() => {
+                self.hit.say_alive(now, Route::Direct, out);
+                Some(0)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this round goes without that question.
+    fn is_skipped(&self, ask: Ask) -> bool {
+        match ask {
+            Ask::Broker | Ask::Slot => false,
+            Ask::Request => self.plan.request.is_none() || !self.measured.has_slot() || self.hit.is_outstanding(),
+            Ask::Direct => !self.direct.is_named(),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.hit.is_settled() && self.opening.is_none()
+    }
+
+    fn is_late(&self, since: Moment, now: Moment) -> bool {
+        since + self.plan.patience <= now
+    }
+
+    /// Takes note of what the Hit sends by itself.
+    fn note(&mut self, out: &Outbox, from: usize) {
+        for (route, message) in out.iter().skip(from) {
+            match message {
+                Message::Open(open) => self.opening = Some(open.attempt),
+                Message::KeepAlive { .. } if *route == Route::Broker => {
+                    self.by_broker.sent();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The user has had enough.
+    pub(super) fn stop(&mut self, out: &mut Outbox) {
+        if self.end().is_none() {
+            self.finish(End::Stopped, out);
+        }
+    }
+
+    /// Ends it; the Hit is closed.
+    fn finish(&mut self, end: End, out: &mut Outbox) {
+        if self.is_settled() && !self.hit.is_outstanding() {
+            // Closed by the next flush.
+            self.hit.complete();
+        } else {
+            self.hit.abandon(out);
+        }
+        self.step = Step::Over(end);
+    }
+
+    /// When to tick at the latest.
+    pub(super) fn next_deadline(&self, now: Moment) -> Option<Moment> {
+        let step = match self.step {
+            Step::Resting { until } if until > now => Some(until),
+            Step::Resting { until: since } | Step::Asking { since, .. } => Some(since + self.plan.patience),
+            Step::Leasing | Step::Over(_) => None,
+        };
+        earliest(step, self.hit.next_deadline())
+    }
+}
+
+impl Step {
+    const fn asking(since: Moment, ask: Ask) -> Self {
+        Self::Asking { ask, since, sent: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;
