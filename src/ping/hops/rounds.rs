@@ -1,9 +1,11 @@
 //! Round after round: what is asked, what has answered it, and how long that took. Pure: it is told the time and what
 //! arrives, and pushes what is to be sent.
 //!
-//! In a round each question waits for the answer to the one before. The slot answers by the route by which it last heard its
-//! client, so who has asked it straight resumes the Hit by the broker before the next round. OPENED, which answers that and
-//! names its OPEN, also comes behind every WORKING that was under way: what is counted by then is even again.
+//! In a round each question waits for the answer to the one before. A round begins with what is not timed: the Hit is resumed
+//! by the broker. The slot answers by the route by which it last heard its client, which may have asked it straight. OPENED,
+//! which answers that and names its OPEN, also comes behind every WORKING that was under way, so that none is taken for the
+//! answer to a later question; and who slept during the pause is awake by then, so that the first question does not look slower
+//! than the next.
 
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use super::way::{Count, Direct};
 mod heard;
 
 /// So many questions of one hop without an answer, one after the other, end it: a lost one may be a broker's death.
-const LOST_IN_A_ROW_MAX: u32 = 3;
+pub(super) const LOST_IN_A_ROW_MAX: u32 = 3;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -62,9 +64,13 @@ struct Sent {
 enum Step {
     /// The Hit is being opened.
     Leasing,
-    /// Between two rounds; from `until` on the next begins, once the Hit is settled.
+    /// Between two rounds.
     Resting {
         until: Moment,
+    },
+    /// A round begins: the Hit is resumed by the broker.
+    Resuming {
+        since: Moment,
     },
     Asking {
         ask: Ask,
@@ -90,8 +96,6 @@ pub(super) struct Rounds {
     opening: Option<Attempt>,
     by_broker: Count,
     pub(super) direct: Direct,
-    /// An answer did not come in this round; it may come yet.
-    is_unsure: bool,
     /// What is left of a request that is being written.
     unwritten: Option<Bytes>,
     pub(super) measured: Measured,
@@ -115,7 +119,6 @@ impl Rounds {
             opening: None,
             by_broker: Count::default(),
             direct: Direct::Unknown,
-            is_unsure: false,
             unwritten: None,
             measured: Measured::default(),
             pong: None,
@@ -161,8 +164,6 @@ impl Rounds {
     fn settle(&mut self, now: Moment, ask: Ask, took: Option<Duration>, out: &mut Outbox) {
         if took.is_none() {
             let patience = span(self.plan.patience);
-            // A slot whose answers do not arrive may have been asked all the same.
-            self.is_unsure = true;
             if ask == Ask::Direct && self.direct.give_up(&patience) {
                 return self.go_on_from(now, ask);
             }
@@ -178,15 +179,10 @@ impl Rounds {
 
     /// The round is over.
     fn rest(&mut self, now: Moment) -> Step {
-        let until = if self.round >= self.plan.rounds {
-            now
-        } else {
-            if self.is_unsure || self.direct.is_named() {
-                self.hit.resume(now);
-            }
-            now.max(self.began_at + self.plan.interval)
-        };
-        Step::Resting { until }
+        let next_at = now.max(self.began_at + self.plan.interval);
+        Step::Resting {
+            until: if self.is_last() { now } else { next_at },
+        }
     }
 
     /// Time has passed: asks what is due.
@@ -204,12 +200,17 @@ impl Rounds {
     /// Goes on to what comes next; whether it did.
     fn go(&mut self, now: Moment, out: &mut Outbox) -> bool {
         match self.step {
-            Step::Leasing if self.is_settled() => self.begin(now),
-            Step::Resting { until } if until <= now && self.round >= self.plan.rounds => self.finish(End::Done, out),
-            // Who does not answer the OPEN is asked as well, and lost.
-            Step::Resting { until } if until <= now && (self.is_settled() || self.is_late(until, now)) => {
+            Step::Leasing if self.is_settled() => {
+                self.began_at = now;
                 self.begin(now);
             }
+            Step::Resting { until } if until <= now && self.is_last() => self.finish(End::Done, out),
+            Step::Resting { until } if until <= now => {
+                self.hit.resume(now);
+                (self.began_at, self.step) = (now, Step::Resuming { since: now });
+            }
+            // Who does not answer the OPEN is asked as well, and lost.
+            Step::Resuming { since } if self.is_settled() || self.is_late(since, now) => self.begin(now),
             Step::Asking { ask, sent: None, .. } if self.is_skipped(ask) => self.go_on_from(now, ask),
             Step::Asking { ask, since, .. } if self.is_late(since, now) => self.settle(now, ask, None, out),
             Step::Asking { ask, since, sent: None } => {
@@ -225,7 +226,6 @@ impl Rounds {
 
     fn begin(&mut self, now: Moment) {
         self.round += 1;
-        (self.began_at, self.is_unsure) = (now, false);
         self.measured.begin();
         self.step = Step::asking(now, Ask::Broker);
     }
@@ -268,6 +268,10 @@ impl Rounds {
             Ask::Request => self.plan.request.is_none() || !self.measured.has_slot() || self.hit.is_outstanding(),
             Ask::Direct => !self.direct.is_named(),
         }
+    }
+
+    const fn is_last(&self) -> bool {
+        self.round >= self.plan.rounds
     }
 
     fn is_settled(&self) -> bool {
@@ -313,7 +317,8 @@ impl Rounds {
     pub(super) fn next_deadline(&self, now: Moment) -> Option<Moment> {
         let step = match self.step {
             Step::Resting { until } if until > now => Some(until),
-            Step::Resting { until: since } | Step::Asking { since, .. } => Some(since + self.plan.patience),
+            Step::Resuming { since } | Step::Asking { since, .. } => Some(since + self.plan.patience),
+            Step::Resting { .. } => Some(now),
             Step::Leasing | Step::Over(_) => None,
         };
         earliest(step, self.hit.next_deadline())

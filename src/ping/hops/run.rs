@@ -21,7 +21,7 @@ use crate::wires::{ASK_MIN, Reached, Wires, random_key};
 
 use super::super::probe::{PingError, print};
 use super::report::{Findings, Row};
-use super::rounds::{End, Plan, Rounds};
+use super::rounds::{End, LOST_IN_A_ROW_MAX, Plan, Rounds};
 
 struct Hops {
     rounds: Rounds,
@@ -102,7 +102,13 @@ fn judge(rounds: &Rounds, end: End, socket: &Path) -> (Exit, Option<String>) {
         End::Done if rounds.failed.0 > 0 => (Exit::HandlerFailed, None),
         End::Done if rounds.measured.has_lost() => (Exit::Incomplete, None),
         End::Done => (Exit::Success, None),
-        End::Silent(ask) => (Exit::Incomplete, Some(format!("{} is silent", ask.hop()))),
+        End::Silent(ask) => (
+            Exit::Incomplete,
+            Some(format!(
+                "no answer by {}, {LOST_IN_A_ROW_MAX} times in a row",
+                ask.hop()
+            )),
+        ),
         _ => match rounds.hit().outcome() {
             Some(Outcome::NoBroker) => (Exit::NoBroker, Some(words::no_broker(socket))),
             Some(Outcome::NoSlot(why)) => (Exit::NoSlot, Some(words::no_slot(why, rounds.hit().pool()))),

@@ -64,25 +64,34 @@ impl Bench {
         self.now += Duration::from_micros(micros);
     }
 
-    /// Rounds the loop until it is over.
-    fn run(&mut self) -> End {
-        for _ in 0..100_000 {
-            self.rounds.on_tick(self.now, &mut self.out);
-            if self.rounds.direct.endpoint().is_some() {
-                self.rounds.direct.set_connected(true);
-                self.rounds.on_tick(self.now, &mut self.out);
-            }
-            if self.out.is_empty() {
-                if let Some(end) = self.rounds.end() {
-                    return end;
-                }
-                self.now = self.rounds.next_deadline(self.now).unwrap();
-            }
-            for (route, message) in std::mem::take(&mut self.out) {
-                self.answer(route, message);
-            }
+    /// One turn of the loop. Where nothing is to be sent, time passes until something is due.
+    fn turn(&mut self) {
+        self.rounds.direct.set_connected(true);
+        self.rounds.on_tick(self.now, &mut self.out);
+        if self.out.is_empty() && self.rounds.end().is_none() {
+            self.now = self.rounds.next_deadline(self.now).unwrap();
         }
-        panic!("it does not end: {:?}", self.rounds);
+        for (route, message) in std::mem::take(&mut self.out) {
+            self.answer(route, message);
+        }
+    }
+
+    /// Turns the loop until this holds.
+    fn turn_until(&mut self, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..100_000 {
+            if holds(self) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("it does not come to that: {:?}", self.rounds);
+    }
+
+    /// Turns the loop until it is over.
+    fn run(&mut self) -> End {
+        self.turn();
+        self.turn_until(|bench| bench.rounds.end().is_some() && bench.out.is_empty());
+        self.rounds.end().unwrap()
     }
 
     fn answer(&mut self, route: Route, message: Message) {
@@ -209,12 +218,7 @@ fn an_answer_that_is_late_is_not_the_next_ones() {
     let mut bench = Bench::new(2, Duration::ZERO);
     bench.rounds.direct = Direct::None("there is none".to_owned());
     bench.takes[1] = None;
-    while bench.sent.last() != Some(&"KEEPALIVE") {
-        bench.rounds.on_tick(bench.now, &mut bench.out);
-        for (route, message) in std::mem::take(&mut bench.out) {
-            bench.answer(route, message);
-        }
-    }
+    bench.turn_until(|bench| bench.sent.last() == Some(&"KEEPALIVE"));
     // It is lost; its answer comes after the next round's question, before that one's.
     bench.pass(PATIENCE.as_micros() as u64);
     bench.rounds.on_tick(bench.now, &mut bench.out);
@@ -251,6 +255,22 @@ fn a_slot_that_never_answers_straight_has_no_such_hop() {
 }
 
 #[test]
+fn a_connection_by_which_an_answer_was_lost_is_left() {
+    let mut bench = Bench::new(2, Duration::from_secs(10));
+    bench.turn_until(|bench| bench.rounds.measured.direct.count() == 1);
+    bench.takes[3] = None;
+    bench.turn_until(|bench| bench.rounds.measured.direct.lost_count() == 1);
+    assert!(bench.rounds.direct.take_stale() && !bench.rounds.direct.is_connected());
+    bench.takes[3] = Some(30);
+    assert_eq!(bench.run(), End::Done);
+    assert_eq!(bench.rounds.take_remarks(), ["direct: no answer within 2.0s (round 2)"]);
+    assert_eq!(
+        (bench.rounds.direct.why(), bench.rounds.measured.direct.count()),
+        (None, 1)
+    );
+}
+
+#[test]
 fn silence_ends_it_and_the_hit_is_closed() {
     let mut bench = Bench::new(100, Duration::ZERO);
     bench.takes[0] = None;
@@ -270,13 +290,7 @@ fn who_is_stopped_closes_the_hit() {
     assert_eq!(bench.sent, ["OPEN", "WITHDRAW", "CLOSE abandoned"]);
 
     let mut bench = Bench::new(100, Duration::from_secs(1));
-    while bench.rounds.measured.direct.count() == 0 {
-        bench.rounds.on_tick(bench.now, &mut bench.out);
-        bench.rounds.direct.set_connected(true);
-        for (route, message) in std::mem::take(&mut bench.out) {
-            bench.answer(route, message);
-        }
-    }
+    bench.turn_until(|bench| bench.rounds.measured.direct.count() == 1);
     bench.rounds.stop(&mut bench.out);
     assert_eq!(bench.run(), End::Stopped);
     assert!(bench.sent.last().unwrap().starts_with("CLOSE"), "{:?}", bench.sent);
@@ -285,12 +299,7 @@ fn who_is_stopped_closes_the_hit() {
 #[test]
 fn a_worker_that_dies_ends_it_with_what_was_measured() {
     let mut bench = Bench::new(100, Duration::from_secs(1));
-    while bench.rounds.measured.client_slot.count() == 0 {
-        bench.rounds.on_tick(bench.now, &mut bench.out);
-        for (route, message) in std::mem::take(&mut bench.out) {
-            bench.answer(route, message);
-        }
-    }
+    bench.turn_until(|bench| bench.rounds.measured.client_slot.count() == 1);
     bench.hear(
         Route::Broker,
         Message::Closed(Closed {
