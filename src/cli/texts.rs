@@ -149,16 +149,17 @@ beta/w2 hung: loop still for 5.2s, heartbeat 5.1s old, last word 5.1s ago
 expected 7 = 2 ok + 1 failed + 1 hung + 1 dead + 1 left + 1 unreachable in 5.20s
 ";
 
-/// The hops to a slot whose handler is a builtin, as a terminal shows them.
+/// The hops to a slot whose handler is cat(1), as a terminal shows them.
 pub const HOPS: &str = "\
-$ zhit ping --hops --pool echo
+$ zhit ping --hops --pool web --request hello
 HOP            COUNT  LOST  MIN µs  P50 µs  P90 µs  P99 µs  MAX µs
-client-broker    100     0      82      89      94     117     122
-broker-slot      100     0      27      62      67      97     141
-client-slot      100     0     144     150     162     185     229
-direct           100     0      62      66      71      94      95
-alpha/w2/1  pool echo  broker pid 24304  term 1795666128  zhit 0.1.0
-direct: ipc:///run/zhit/default/alpha/members/w2.1
+client-broker    100     0      39      44      46      61      83
+broker-slot      100     0      28      59      64      86      88
+client-slot      100     0      84     102     110     129     131
+direct           100     0      57      81     106     121     154
+handler          100     0    1158    3525    3773    4716    5362
+alpha/w1/1  pool web  broker pid 16236  term 1795666775  zhit 0.1.0
+direct: ipc:///run/zhit/default/alpha/members/w1.1
 ";
 
 /// What a command shows on a terminal, with what it is: a test compares it with what is printed.

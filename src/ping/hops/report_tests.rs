@@ -6,8 +6,8 @@ fn pong() -> Pong {
     Pong {
         nonce: 1,
         host: "alpha".to_owned(),
-        pid: 24304,
-        term: Term(1_795_666_128),
+        pid: 16236,
+        term: Term(1_795_666_775),
         uptime_ms: 1000,
         version: "0.1.0".to_owned(),
         trouble: String::new(),
@@ -36,17 +36,18 @@ const fn row(hop: &'static str, [min, p50, p90, p99, max]: [i64; 5]) -> Row {
 fn findings() -> Findings {
     Findings {
         host: "alpha".to_owned(),
-        pool: "echo".to_owned(),
-        slot: "alpha/w2/1".to_owned(),
+        pool: "web".to_owned(),
+        slot: "alpha/w1/1".to_owned(),
         pong: Some(pong()),
-        endpoint: Some("ipc:///run/zhit/default/alpha/members/w2.1".to_owned()),
+        endpoint: Some("ipc:///run/zhit/default/alpha/members/w1.1".to_owned()),
         rounds: 100,
         begun: 100,
         rows: vec![
-            row(CLIENT_BROKER, [82, 89, 94, 117, 122]),
-            row(BROKER_SLOT, [27, 62, 67, 97, 141]),
-            row(CLIENT_SLOT, [144, 150, 162, 185, 229]),
-            row(DIRECT, [62, 66, 71, 94, 95]),
+            row(CLIENT_BROKER, [39, 44, 46, 61, 83]),
+            row(BROKER_SLOT, [28, 59, 64, 86, 88]),
+            row(CLIENT_SLOT, [84, 102, 110, 129, 131]),
+            row(DIRECT, [57, 81, 106, 121, 154]),
+            row(HANDLER, [1158, 3525, 3773, 4716, 5362]),
         ],
         ended: None,
     }
@@ -56,6 +57,7 @@ fn findings() -> Findings {
 fn cut_short() -> Findings {
     let mut all = findings();
     all.endpoint = None;
+    all.rows.truncate(4);
     all.rows[1] = row(BROKER_SLOT, [-8, 62, 67, 97, 141]);
     all.rows[2].lost = 1;
     all.rows[3] = Row {
@@ -72,18 +74,18 @@ fn cut_short() -> Findings {
 #[test]
 fn what_the_man_page_shows_is_what_is_printed() {
     let text = findings().report(Format::Text, Screen::PLAIN);
-    assert_eq!(format!("$ zhit ping --hops --pool echo\n{text}"), HOPS);
+    assert_eq!(format!("$ zhit ping --hops --pool web --request hello\n{text}"), HOPS);
 }
 
 #[test]
 fn what_is_missing_says_why() {
     let wanted = "\
 HOP            COUNT  LOST  MIN µs  P50 µs  P90 µs  P99 µs  MAX µs  WHY
-client-broker    100     0      82      89      94     117     122
+client-broker    100     0      39      44      46      61      83
 broker-slot      100     0      -8      62      67      97     141
-client-slot      100     1     144     150     162     185     229
+client-slot      100     1      84     102     110     129     131
 direct             0     0       -       -       -       -       -  the slot names no socket of its own
-alpha/w2/1  pool echo  broker pid 24304  term 1795666128  zhit 0.1.0
+alpha/w1/1  pool web  broker pid 16236  term 1795666775  zhit 0.1.0
 ended in round 37 of 100: the Hit was lost: its worker died
 ";
     assert_eq!(cut_short().report(Format::Text, Screen::PLAIN), wanted);
@@ -97,13 +99,13 @@ fn the_object_tells_the_same() {
         serde_json::from_str(&text).unwrap()
     };
     let all = object(&findings());
-    assert_eq!((&all["kind"], &all["slot"]), (&"hops".into(), &"alpha/w2/1".into()));
-    assert_eq!(all["broker"]["pid"], 24304);
+    assert_eq!((&all["kind"], &all["slot"]), (&"hops".into(), &"alpha/w1/1".into()));
+    assert_eq!(all["broker"]["pid"], 16236);
     assert_eq!(
         all["hops"][1],
         serde_json::json!({
             "hop": "broker-slot", "count": 100, "lost": 0,
-            "min_us": 27, "p50_us": 62, "p90_us": 67, "p99_us": 97, "max_us": 141, "why": null,
+            "min_us": 28, "p50_us": 59, "p90_us": 64, "p99_us": 86, "max_us": 88, "why": null,
         })
     );
     assert_eq!(all["ended"], serde_json::Value::Null);
