@@ -7,14 +7,14 @@ use super::trips::Trips;
 /// What is asked in a round, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
+    /// KEEPALIVE straight to the slot.
+    Direct,
     /// PING to the broker.
     Broker,
     /// KEEPALIVE to the slot, through the broker.
     Slot,
-    /// A request, through the broker.
+    /// A request, through the broker. The last, since the slot still has to clear away what it has started.
     Request,
-    /// KEEPALIVE straight to the slot.
-    Direct,
 }
 
 impl Ask {
@@ -30,10 +30,10 @@ impl Ask {
 
     pub(super) const fn next(self) -> Option<Self> {
         match self {
+            Self::Direct => Some(Self::Broker),
             Self::Broker => Some(Self::Slot),
             Self::Slot => Some(Self::Request),
-            Self::Request => Some(Self::Direct),
-            Self::Direct => None,
+            Self::Request => None,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Round after round: what is asked, what has answered it, and how long that took. Pure: it is told the time and what
 //! arrives, and pushes what is to be sent.
 //!
-//! In a round each question waits for the answer to the one before. A round begins with what is not timed: the Hit is resumed
-//! by the broker. The slot answers by the route by which it last heard its client, which may have asked it straight. OPENED,
-//! which answers that and names its OPEN, also comes behind every WORKING that was under way, so that none is taken for the
-//! answer to a later question; and who slept during the pause is awake by then, so that the first question does not look slower
-//! than the next.
+//! In a round each question waits for the answer to the one before. The slot answers by the route by which it last heard its
+//! client; so, once it was asked straight, the Hit is resumed by the broker. OPENED, which answers that and names its OPEN, also
+//! comes behind every WORKING that was under way: none is taken for the answer to a later question. A round begins with the
+//! same, so that who slept during the pause is awake, and the first question does not look slower than the next. None of that
+//! is timed.
 
 use std::time::Duration;
 
@@ -26,6 +26,10 @@ mod heard;
 
 /// So many questions of one hop without an answer, one after the other, end it: a lost one may be a broker's death.
 pub(super) const LOST_IN_A_ROW_MAX: u32 = 3;
+
+/// How long a round waits for the resumption: a slot that does not answer it does not answer what is asked then either, and
+/// is given its patience there.
+const RESUMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -68,9 +72,10 @@ enum Step {
     Resting {
         until: Moment,
     },
-    /// A round begins: the Hit is resumed by the broker.
+    /// The Hit is resumed by the broker.
     Resuming {
         since: Moment,
+        next: Ask,
     },
     Asking {
         ask: Ask,
@@ -165,13 +170,16 @@ impl Rounds {
         if took.is_none() {
             let patience = span(self.plan.patience);
             if ask == Ask::Direct && self.direct.give_up(&patience) {
-                return self.go_on_from(now, ask);
+                return self.resume(now, Ask::Broker);
             }
             let (round, hop) = (self.round, ask.hop());
             self.remarks
                 .push(format!("{hop}: no answer within {patience} (round {round})"));
         }
-        self.go_on_from(now, ask);
+        match ask {
+            Ask::Direct => self.resume(now, Ask::Broker),
+            _ => self.go_on_from(now, ask),
+        }
         if self.measured.on(ask, took) >= LOST_IN_A_ROW_MAX {
             self.finish(End::Silent(ask), out);
         }
@@ -201,16 +209,17 @@ impl Rounds {
     fn go(&mut self, now: Moment, out: &mut Outbox) -> bool {
         match self.step {
             Step::Leasing if self.is_settled() => {
-                self.began_at = now;
                 self.begin(now);
+                self.step = Step::asking(now, Ask::Direct);
             }
             Step::Resting { until } if until <= now && self.is_last() => self.finish(End::Done, out),
             Step::Resting { until } if until <= now => {
-                self.hit.resume(now);
-                (self.began_at, self.step) = (now, Step::Resuming { since: now });
+                self.begin(now);
+                self.resume(now, Ask::Direct);
             }
-            // Who does not answer the OPEN is asked as well, and lost.
-            Step::Resuming { since } if self.is_settled() || self.is_late(since, now) => self.begin(now),
+            Step::Resuming { since, next } if self.is_settled() || self.resumed_by(since) <= now => {
+                self.step = Step::asking(now, next);
+            }
             Step::Asking { ask, sent: None, .. } if self.is_skipped(ask) => self.go_on_from(now, ask),
             Step::Asking { ask, since, .. } if self.is_late(since, now) => self.settle(now, ask, None, out),
             Step::Asking { ask, since, sent: None } => {
@@ -226,8 +235,14 @@ impl Rounds {
 
     fn begin(&mut self, now: Moment) {
         self.round += 1;
+        self.began_at = now;
         self.measured.begin();
-        self.step = Step::asking(now, Ask::Broker);
+    }
+
+    /// Has the slot speak by the broker again, and then asks this.
+    fn resume(&mut self, now: Moment, next: Ask) {
+        self.hit.resume(now);
+        self.step = Step::Resuming { since: now, next };
     }
 
     fn go_on_from(&mut self, now: Moment, ask: Ask) {
@@ -282,6 +297,10 @@ impl Rounds {
         since + self.plan.patience <= now
     }
 
+    fn resumed_by(&self, since: Moment) -> Moment {
+        since + self.plan.patience.min(RESUMED_WITHIN)
+    }
+
     /// Takes note of what the Hit sends by itself.
     fn note(&mut self, out: &Outbox, from: usize) {
         for (route, message) in out.iter().skip(from) {
@@ -317,7 +336,8 @@ impl Rounds {
     pub(super) fn next_deadline(&self, now: Moment) -> Option<Moment> {
         let step = match self.step {
             Step::Resting { until } if until > now => Some(until),
-            Step::Resuming { since } | Step::Asking { since, .. } => Some(since + self.plan.patience),
+            Step::Resuming { since, .. } => Some(self.resumed_by(since)),
+            Step::Asking { since, .. } => Some(since + self.plan.patience),
             Step::Resting { .. } => Some(now),
             Step::Leasing | Step::Over(_) => None,
         };
