@@ -178,6 +178,21 @@ fn a_worker_that_is_stopped_is_named_and_waited_for_no_longer() {
 }
 
 #[test]
+fn a_broker_that_is_stopped_is_named_and_the_slot_is_told_straight() {
+    // The worker does not replace it so soon.
+    let mut host = Host::with_script(1, &["--interval", "5s"], "echo > $ROOM/ran; cat");
+    let process = begun(&host, &["--wait", "300ms"]);
+    host.broker().signal(Signal::STOP);
+    let ended = process.wait().code(3).within(Duration::from_secs(5));
+    let all = object(&ended.says("client-broker: no answer within 0.3s (round "));
+    assert!(hop(&all, "client-broker")["lost"].as_u64() > Some(0), "{all}");
+    assert_eq!(hop(&all, "direct")["lost"], 0, "{all}");
+    host.broker().signal(Signal::CONT);
+    host.wait_for_slots(1);
+    host.stop();
+}
+
+#[test]
 fn it_goes_on_with_the_next_broker() {
     let mut host = Host::new();
     host.start_worker(&["--", "sh", "-c", "echo > $ROOM/ran; cat"]);

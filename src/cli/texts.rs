@@ -153,12 +153,12 @@ expected 7 = 2 ok + 1 failed + 1 hung + 1 dead + 1 left + 1 unreachable in 5.20s
 pub const HOPS: &str = "\
 $ zhit ping --hops --pool web --request hello
 HOP            COUNT  LOST  MIN µs  P50 µs  P90 µs  P99 µs  MAX µs
-client-broker    100     0      39      44      46      61      83
-broker-slot      100     0      28      59      64      86      88
-client-slot      100     0      84     102     110     129     131
-direct           100     0      57      81     106     121     154
-handler          100     0    1158    3525    3773    4716    5362
-alpha/w1/1  pool web  broker pid 16236  term 1795666775  zhit 0.1.0
+client-broker    100     0      42      46     110     291     309
+broker-slot      100     0    -215      43     129     231     615
+client-slot      100     0      84      89     183     275     906
+direct           100     0      50      55     151     218     283
+handler          100     0    1054    1750    2420   53607   88941
+alpha/w1/1  pool web  broker pid 18535  term 1795667383  zhit 0.1.0
 direct: ipc:///run/zhit/default/alpha/members/w1.1
 ";
 

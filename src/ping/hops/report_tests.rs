@@ -6,8 +6,8 @@ fn pong() -> Pong {
     Pong {
         nonce: 1,
         host: "alpha".to_owned(),
-        pid: 16236,
-        term: Term(1_795_666_775),
+        pid: 18535,
+        term: Term(1_795_667_383),
         uptime_ms: 1000,
         version: "0.1.0".to_owned(),
         trouble: String::new(),
@@ -43,11 +43,11 @@ fn findings() -> Findings {
         rounds: 100,
         begun: 100,
         rows: vec![
-            row(CLIENT_BROKER, [39, 44, 46, 61, 83]),
-            row(BROKER_SLOT, [28, 59, 64, 86, 88]),
-            row(CLIENT_SLOT, [84, 102, 110, 129, 131]),
-            row(DIRECT, [57, 81, 106, 121, 154]),
-            row(HANDLER, [1158, 3525, 3773, 4716, 5362]),
+            row(CLIENT_BROKER, [42, 46, 110, 291, 309]),
+            row(BROKER_SLOT, [-215, 43, 129, 231, 615]),
+            row(CLIENT_SLOT, [84, 89, 183, 275, 906]),
+            row(DIRECT, [50, 55, 151, 218, 283]),
+            row(HANDLER, [1054, 1750, 2420, 53607, 88941]),
         ],
         ended: None,
     }
@@ -81,11 +81,11 @@ fn what_the_man_page_shows_is_what_is_printed() {
 fn what_is_missing_says_why() {
     let wanted = "\
 HOP            COUNT  LOST  MIN µs  P50 µs  P90 µs  P99 µs  MAX µs  WHY
-client-broker    100     0      39      44      46      61      83
+client-broker    100     0      42      46     110     291     309
 broker-slot      100     0      -8      62      67      97     141
-client-slot      100     1      84     102     110     129     131
+client-slot      100     1      84      89     183     275     906
 direct             0     0       -       -       -       -       -  the slot names no socket of its own
-alpha/w1/1  pool web  broker pid 16236  term 1795666775  zhit 0.1.0
+alpha/w1/1  pool web  broker pid 18535  term 1795667383  zhit 0.1.0
 ended in round 37 of 100: the Hit was lost: its worker died
 ";
     assert_eq!(cut_short().report(Format::Text, Screen::PLAIN), wanted);
@@ -100,12 +100,12 @@ fn the_object_tells_the_same() {
     };
     let all = object(&findings());
     assert_eq!((&all["kind"], &all["slot"]), (&"hops".into(), &"alpha/w1/1".into()));
-    assert_eq!(all["broker"]["pid"], 16236);
+    assert_eq!(all["broker"]["pid"], 18535);
     assert_eq!(
         all["hops"][1],
         serde_json::json!({
             "hop": "broker-slot", "count": 100, "lost": 0,
-            "min_us": 28, "p50_us": 59, "p90_us": 64, "p99_us": 86, "max_us": 88, "why": null,
+            "min_us": -215, "p50_us": 43, "p90_us": 129, "p99_us": 231, "max_us": 615, "why": null,
         })
     );
     assert_eq!(all["ended"], serde_json::Value::Null);

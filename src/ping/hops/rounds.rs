@@ -17,11 +17,11 @@ use crate::protocol::message::{Message, Pong};
 use crate::protocol::route::Route;
 use crate::protocol::status::Status;
 use crate::protocol::time::{Moment, earliest};
-use crate::term::human::span;
 
 use super::measured::{Ask, Measured};
 use super::way::{Count, Direct};
 
+mod asking;
 mod heard;
 
 /// So many questions of one hop without an answer, one after the other, end it: a lost one may be a broker's death.
@@ -165,26 +165,6 @@ impl Rounds {
         self.hit.on_route(now);
     }
 
-    /// A question has its answer, or will have none.
-    fn settle(&mut self, now: Moment, ask: Ask, took: Option<Duration>, out: &mut Outbox) {
-        if took.is_none() {
-            let patience = span(self.plan.patience);
-            if ask == Ask::Direct && self.direct.give_up(&patience) {
-                return self.resume(now, Ask::Broker);
-            }
-            let (round, hop) = (self.round, ask.hop());
-            self.remarks
-                .push(format!("{hop}: no answer within {patience} (round {round})"));
-        }
-        match ask {
-            Ask::Direct => self.resume(now, Ask::Broker),
-            _ => self.go_on_from(now, ask),
-        }
-        if self.measured.on(ask, took) >= LOST_IN_A_ROW_MAX {
-            self.finish(End::Silent(ask), out);
-        }
-    }
-
     /// The round is over.
     fn rest(&mut self, now: Moment) -> Step {
         let next_at = now.max(self.began_at + self.plan.interval);
@@ -245,46 +225,6 @@ impl Rounds {
         self.step = Step::Resuming { since: now, next };
     }
 
-    fn go_on_from(&mut self, now: Moment, ask: Ask) {
-        self.step = match ask.next() {
-            Some(ask) => Step::asking(now, ask),
-            None => self.rest(now),
-        };
-    }
-
-    /// Sends the question, if that can be done now; gives the number that its answer will have.
-    fn ask(&mut self, now: Moment, ask: Ask, out: &mut Outbox) -> Option<u64> {
-        match ask {
-            Ask::Broker if !self.is_cut => {
-                self.nonce += 1;
-                out.push((Route::Broker, Message::Ping { nonce: self.nonce }));
-                Some(self.nonce)
-            }
-            Ask::Slot if self.is_settled() => {
-                self.hit.say_alive(now, Route::Broker, out);
-                Some(self.by_broker.sent())
-            }
-            Ask::Request if self.is_settled() && self.hit.room().is_some() => {
-                self.unwritten.clone_from(&self.plan.request);
-                Some(self.hit.seq())
-            }
-            Ask::Direct if self.direct.is_connected() => {
-                self.hit.say_alive(now, Route::Direct, out);
-                Some(0)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether this round goes without that question.
-    fn is_skipped(&self, ask: Ask) -> bool {
-        match ask {
-            Ask::Broker | Ask::Slot => false,
-            Ask::Request => self.plan.request.is_none() || !self.measured.has_slot() || self.hit.is_outstanding(),
-            Ask::Direct => !self.direct.is_named(),
-        }
-    }
-
     const fn is_last(&self) -> bool {
         self.round >= self.plan.rounds
     }
@@ -323,13 +263,19 @@ impl Rounds {
 
     /// Ends it; the Hit is closed.
     fn finish(&mut self, end: End, out: &mut Outbox) {
-        if self.is_settled() && !self.hit.is_outstanding() {
-            // Closed by the next flush.
-            self.hit.complete();
-        } else {
-            self.hit.abandon(out);
-        }
         self.step = Step::Over(end);
+        let is_silent = matches!(end, End::Silent(_));
+        if self.is_settled() && !self.hit.is_outstanding() && !is_silent {
+            // Closed by the next flush.
+            return self.hit.complete();
+        }
+        let from = out.len();
+        self.hit.abandon(out);
+        let close = out.iter().skip(from).find(|(_, one)| matches!(one, Message::Close(_)));
+        // By either way, if one does not answer.
+        let straight = close.filter(|_| is_silent && self.direct.is_connected());
+        let straight = straight.map(|(_, close)| (Route::Direct, close.clone()));
+        out.extend(straight);
     }
 
     /// When to tick at the latest.
