@@ -385,7 +385,7 @@ _zhit() {
             return 0
             ;;
         zhit__subcmd__ping)
-            opts="-h -V --host --cluster --layout --count --interval --wait --vote --wait-ready --format --help --version"
+            opts="-h -V --host --cluster --layout --count --interval --wait --vote --wait-ready --hops --pool --request --format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -416,6 +416,14 @@ _zhit() {
                     return 0
                     ;;
                 --wait-ready)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -133,13 +133,16 @@ complete -c zhit -n "__fish_zhit_using_subcommand broadcast" -s V -l version -d 
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l host -d 'Name of this host [default: the hostname]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l cluster -d 'Name of the cluster [default: the layout\'s, or "default"]' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l layout -d 'Layout of the cluster: hosts, pools, timing [default: ~/.config/zhit/layout.yaml or /etc/zhit/layout.yaml, if there]' -r -F
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l count -d 'Ping this many times' -r
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l interval -d 'From one ping to the next' -r
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait -d 'Wait this long for each answer' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l count -d 'Ping this many times [default: 1; 100 rounds with --hops]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l interval -d 'From one ping to the next [default: 1s; with --hops none, each round follows the last at once]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait -d 'Wait this long for each answer; with --hops also for a slot' -r
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l wait-ready -d 'First wait up to this long until the broker answers and has a slot' -r
-complete -c zhit -n "__fish_zhit_using_subcommand ping" -l format -d 'Print for people, or one JSON object for each ping' -r -f -a "text\t''
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l pool -d 'With --hops: pool whose slot is leased [default: the layout\'s, or "default"]' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l request -d 'With --hops: also run the handler, with this request, once in each round' -r
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l format -d 'Print for people, or one JSON object for each ping; with --hops one in all' -r -f -a "text\t''
 json\t''"
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -l vote -d 'Ask each worker instead whether it would vote to kill the broker as hung; changes nothing'
+complete -c zhit -n "__fish_zhit_using_subcommand ping" -l hops -d 'Lease a slot and measure each hop between a client, its broker and the slot: percentiles of round trips, in microseconds'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c zhit -n "__fish_zhit_using_subcommand ping" -s V -l version -d 'Print version'
 complete -c zhit -n "__fish_zhit_using_subcommand help; and not __fish_seen_subcommand_from broker worker client broadcast ping help" -f -a "broker" -d 'Route between the clients and workers of this host'

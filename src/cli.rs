@@ -15,7 +15,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use texts::{
-    ENVIRONMENT, Example, FILES, FOLDED, HANDLER_CONTROL, HANDLER_ENVIRONMENT, TROUBLED, captures, examples,
+    ENVIRONMENT, Example, FILES, FOLDED, HANDLER_CONTROL, HANDLER_ENVIRONMENT, HOPS, TROUBLED, captures, examples,
 };
 use values::{Span, batch, choice, interval, name, span, span_or_zero, ttl};
 
@@ -345,13 +345,13 @@ struct PingArgs {
     /// Whom: a host, a worker or one slot: HOST, HOST/wN, HOST/wN/SLOT [default: this host, and the layout's others in a table]
     #[arg(value_name = "TARGET")]
     target: Option<Target>,
-    /// Ping this many times
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    count: u32,
-    /// From one ping to the next
-    #[arg(long, value_name = "D", default_value_t = Span(limits::INTERVAL), value_parser = span)]
-    interval: Span,
-    /// Wait this long for each answer
+    /// Ping this many times [default: 1; 100 rounds with --hops]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// From one ping to the next [default: 1s; with --hops none, each round follows the last at once]
+    #[arg(long, value_name = "D", value_parser = span)]
+    interval: Option<Span>,
+    /// Wait this long for each answer; with --hops also for a slot
     #[arg(long, value_name = "D", default_value_t = Span(limits::WAIT), value_parser = span)]
     wait: Span,
     /// Ask each worker instead whether it would vote to kill the broker as hung; changes nothing
@@ -360,7 +360,16 @@ struct PingArgs {
     /// First wait up to this long until the broker answers and has a slot
     #[arg(long, value_name = "D", value_parser = span)]
     wait_ready: Option<Span>,
-    /// Print for people, or one JSON object for each ping
+    /// Lease a slot and measure each hop between a client, its broker and the slot: percentiles of round trips, in microseconds
+    #[arg(long, conflicts_with_all = ["target", "vote", "wait_ready"])]
+    hops: bool,
+    /// With --hops: pool whose slot is leased [default: the layout's, or "default"]
+    #[arg(long, value_name = "NAME", value_parser = name, requires = "hops")]
+    pool: Option<String>,
+    /// With --hops: also run the handler, with this request, once in each round
+    #[arg(long, value_name = "TEXT", requires = "hops")]
+    request: Option<OsString>,
+    /// Print for people, or one JSON object for each ping; with --hops one in all
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format())]
     format: Format,
 }

@@ -4,7 +4,7 @@
 //!
 //! - roles: [`broker`], [`worker`], [`client`], [`broadcast`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
 //! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`gateway`] (the way to
-//!   brokers), [`signals`], [`notify`]
+//!   brokers), [`hit`] (pure: a Hit as its client sees it) and [`wires`] around it, [`signals`], [`notify`]
 //! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock, [`term`] to the terminal
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
 //! - [`cli`] alone knows the command line
@@ -20,6 +20,7 @@ pub mod election;
 pub mod exit;
 pub mod fault;
 pub mod gateway;
+pub mod hit;
 pub mod layout;
 pub mod local;
 pub mod mapped;
@@ -32,4 +33,5 @@ pub mod roles;
 pub mod runtime;
 pub mod signals;
 pub mod term;
+pub mod wires;
 pub mod worker;

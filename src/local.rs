@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker;
-use crate::client::{self, Ends, Found};
+use crate::client;
 use crate::exit::Exit;
 use crate::net::Context;
 use crate::options::{BrokerOptions, ClientOptions, Handler, Hosts, Office, Takeover, WorkerOptions};
@@ -14,6 +14,7 @@ use crate::protocol::Term;
 use crate::roles::Failure;
 use crate::runtime::{self, RuntimeDir};
 use crate::signals::{self, Stop};
+use crate::wires::{Ends, Found};
 use crate::worker;
 
 /// What handlers are granted when the client is told to end.

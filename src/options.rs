@@ -517,6 +517,20 @@ pub struct PingOptions {
     pub wait_ready: Option<Duration>,
     /// Instead, ask the members how they would vote on their broker.
     pub vote: bool,
+    /// Instead, measure each hop between a client and its slot.
+    pub hops: Option<HopsOptions>,
     /// How answers are printed.
     pub format: Format,
+}
+
+/// Most rounds of `zhit ping --hops`: every round trip is kept, eight bytes for each hop of a round.
+pub const HOPS_ROUNDS_MAX: u32 = 1_000_000;
+
+/// `zhit ping --hops`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopsOptions {
+    /// The pool whose slot is leased; a name.
+    pub pool: String,
+    /// What its handler is asked in each round; `None`: it is not asked.
+    pub request: Option<Vec<u8>>,
 }

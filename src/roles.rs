@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::broadcast::{self, BroadcastError};
 use crate::broker;
-use crate::client::{self, ClientError, Ends, Found};
+use crate::client::{self, ClientError};
 use crate::exit::Exit;
 use crate::local;
 use crate::net::{self, Context, NetError};
@@ -21,6 +21,7 @@ use crate::ping::{self, PingError};
 use crate::runtime::{self, HostLog, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::log::Log;
+use crate::wires::{Ends, Found};
 use crate::worker;
 
 /// Filters the log of broker and worker, in tracing's notation; `info` if it is not set.

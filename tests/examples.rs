@@ -73,6 +73,11 @@ const ENDING: &[Case] = &[
     ),
     case("zhit ping --vote", ECHO, "w1"),
     case("zhit ping alpha/w1/1", ECHO, "idle"),
+    case(
+        "zhit ping --hops --pool web --count 1000",
+        WEB,
+        "\ndirect          1000     0 ",
+    ),
 ];
 
 /// Those that serve until told to leave, and what then works.

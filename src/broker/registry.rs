@@ -133,7 +133,7 @@ impl Registry {
             slots: BTreeMap::new(),
             busy: 0,
         });
-        self.changes += 1;
+        let differs = said.draining && !worker.draining;
         worker.heard_at = now;
         worker.draining |= said.draining;
         worker.votes |= said.votes;
@@ -143,6 +143,7 @@ impl Registry {
             old
         } else {
             let old = worker.slots.insert(said.slot.number, from);
+            self.changes += u64::from(old.is_none());
             let moved = old.filter(|old| *old != from).and_then(|old| self.slots.get(&old));
             let hit = moved.and_then(|slot| slot.hit);
             let slot = self.slots.entry(from).or_insert(Slot {
@@ -162,6 +163,7 @@ impl Registry {
             self.slots.remove(&old);
             self.controls.remove(&old);
         }
+        self.changes += u64::from(is_new || differs);
         is_new
     }
 

@@ -15,8 +15,8 @@ use super::{BroadcastArgs, BrokerArgs, Cli, ClientArgs, Command, PingArgs, Place
 use crate::layout::{self, Choice, Found, Layout};
 use crate::options::target::{Glob, Targets};
 use crate::options::{
-    BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, DirectPorts, Handler, Input, Office,
-    PingOptions, Place, ReportFormat, Takeover, Tenure, Timing, WorkerOptions,
+    BROADCAST_VARIABLE, BroadcastOptions, BrokerOptions, ClientOptions, DirectPorts, HOPS_ROUNDS_MAX, Handler,
+    HopsOptions, Input, Office, PingOptions, Place, ReportFormat, Takeover, Tenure, Timing, WorkerOptions,
 };
 use crate::protocol::Term;
 use crate::protocol::ids::is_name;
@@ -27,6 +27,9 @@ const POOL: &str = "default";
 
 /// Names the Hit that every client uses, as `--hit` does.
 pub(super) const HIT_VARIABLE: &str = "ZHIT_HIT";
+
+/// How many rounds `ping --hops` takes unless --count says so: enough for a p99, and over in some tens of milliseconds.
+const HOPS_ROUNDS: u32 = 100;
 
 /// How long a Hit waits for its next command, unless --ttl says so.
 const OPEN_TTL: Duration = Duration::from_secs(600);
@@ -288,7 +291,7 @@ fn client(
     Ok(ClientOptions {
         place,
         timing,
-        pool: args.pool.or(otherwise.pool.clone()).unwrap_or_else(|| POOL.to_owned()),
+        pool: args.pool.unwrap_or_else(|| pool_of(layout)),
         input,
         tenure,
         local,
@@ -380,10 +383,7 @@ fn broadcast(
         let text = "--fold is for people: json and jsonl tell of each member anyway; leave one out";
         return Err(usage("broadcast", ErrorKind::ArgumentConflict, text));
     }
-    let pool = args
-        .pool
-        .or(layout.client.pool.clone())
-        .unwrap_or_else(|| POOL.to_owned());
+    let pool = args.pool.unwrap_or_else(|| pool_of(layout));
     let targets = targets((!args.all).then_some(pool), &args.to, &place.host, layout)?;
     let others = layout.hosts.keys().filter(|host| **host != place.host);
     let hosts = std::iter::once(&place.host).chain(others);
@@ -414,6 +414,11 @@ fn others_of(place: &Place, layout: &Layout) -> BTreeMap<String, SocketAddr> {
     all
 }
 
+/// The pool that is asked where the command names none.
+fn pool_of(layout: &Layout) -> String {
+    layout.client.pool.clone().unwrap_or_else(|| POOL.to_owned())
+}
+
 fn ping(place: Place, args: &PingArgs, layout: &Layout) -> Result<PingOptions, clap::Error> {
     if let Some(target) = &args.target
         && target.host != place.host
@@ -429,12 +434,27 @@ fn ping(place: Place, args: &PingArgs, layout: &Layout) -> Result<PingOptions, c
             ));
         }
     }
+    let (count, interval) = if args.hops {
+        (HOPS_ROUNDS, Duration::ZERO)
+    } else {
+        (1, limits::INTERVAL)
+    };
+    let count = args.count.unwrap_or(count);
+    if args.hops && count > HOPS_ROUNDS_MAX {
+        let text = format!("--count {count} is too many rounds for --hops: the most is {HOPS_ROUNDS_MAX}");
+        return Err(usage("ping", ErrorKind::ValueValidation, text));
+    }
+    let hops = args.hops.then(|| HopsOptions {
+        pool: args.pool.clone().unwrap_or_else(|| pool_of(layout)),
+        request: args.request.clone().map(OsString::into_vec),
+    });
     Ok(PingOptions {
         others: others_of(&place, layout),
         place,
         target: args.target.clone(),
-        count: args.count,
-        interval: args.interval.0,
+        count,
+        interval: args.interval.map_or(interval, |span| span.0),
+        hops,
         wait: args.wait.0,
         vote: args.vote,
         wait_ready: args.wait_ready.map(|span| -> Duration { span.0 }),

@@ -232,3 +232,35 @@ fn version_and_help_end_well() {
         assert_eq!(read(line).map_err(|e| e.exit_code()), Err(0), "{line}");
     }
 }
+
+#[test]
+fn hops_are_measured_a_hundred_times_without_a_pause() {
+    let ping = |line: &str| match read(line).expect(line) {
+        Command::Ping(options) => options,
+        other => panic!("{line}: {other:?}"),
+    };
+    let options = ping("zhit ping");
+    assert_eq!(
+        (options.count, options.interval, options.hops),
+        (1, limits::INTERVAL, None)
+    );
+    let options = ping("zhit ping --hops");
+    assert_eq!((options.count, options.interval), (100, Duration::ZERO));
+    let hops = options.hops.expect("hops");
+    assert_eq!((hops.pool.as_str(), hops.request), ("default", None));
+    let options = ping("zhit ping --hops --pool web --count 7 --interval 5ms --request x");
+    assert_eq!((options.count, options.interval), (7, Duration::from_millis(5)));
+    let hops = options.hops.expect("hops");
+    assert_eq!((hops.pool.as_str(), hops.request), ("web", Some(b"x".to_vec())));
+
+    for needs in ["--pool web", "--request x"] {
+        let said = refusal(&format!("zhit ping {needs}"));
+        assert!(said.contains("--hops"), "{said}");
+    }
+    for other in ["alpha/w1", "--vote", "--wait-ready 1s"] {
+        let said = refusal(&format!("zhit ping --hops {other}"));
+        assert!(said.contains("cannot be used with"), "{said}");
+    }
+    let said = refusal("zhit ping --hops --count 1000001");
+    assert!(said.contains("the most is 1000000"), "{said}");
+}

@@ -106,6 +106,10 @@ const PING: &[Example] = &[
         "zhit ping --count 5 --interval 200ms --format json",
     ),
     ("What does this slot do now?", "zhit ping alpha/w1/1"),
+    (
+        "Where does the time go between a client, its broker and its slot?",
+        "zhit ping --hops --pool web --count 1000",
+    ),
 ];
 
 /// The examples of this command, by its name; `zhit` is the whole.
@@ -145,6 +149,19 @@ beta/w2 hung: loop still for 5.2s, heartbeat 5.1s old, last word 5.1s ago
 expected 7 = 2 ok + 1 failed + 1 hung + 1 dead + 1 left + 1 unreachable in 5.20s
 ";
 
+/// The hops to a slot whose handler is cat(1), as a terminal shows them.
+pub const HOPS: &str = "\
+$ zhit ping --hops --pool web --request hello
+HOP            COUNT  LOST  MIN µs  P50 µs  P90 µs  P99 µs  MAX µs
+client-broker    100     0      42      46     110     291     309
+broker-slot      100     0    -215      43     129     231     615
+client-slot      100     0      84      89     183     275     906
+direct           100     0      50      55     151     218     283
+handler          100     0    1054    1750    2420   53607   88941
+alpha/w1/1  pool web  broker pid 18535  term 1795667383  zhit 0.1.0
+direct: ipc:///run/zhit/default/alpha/members/w1.1
+";
+
 /// What a command shows on a terminal, with what it is: a test compares it with what is printed.
 pub fn captures(command: &str) -> &'static [Example] {
     match command {
@@ -155,6 +172,13 @@ pub fn captures(command: &str) -> &'static [Example] {
                 TROUBLED,
             ),
         ],
+        "ping" => &[(
+            "Where the time goes, hop by hop. client-broker: PING and PONG; client-slot: KEEPALIVE and WORKING, through the broker; \
+             broker-slot: the second less the first, in the same round, so a stray first one makes it negative; direct: \
+             KEEPALIVE and WORKING straight between client and slot; handler, with --request: a request and its reply, less the \
+             client-slot of the same round. A percentile is the measured value of its rank; none is interpolated:",
+            HOPS,
+        )],
         _ => &[],
     }
 }

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::clock;
 use crate::exit::Exit;
+use crate::hit::{Config, Hit, Hosts, Leave, Outbox};
 use crate::mapped::spawn;
 use crate::net::{Interest, Poll, Waker};
 use crate::options::ClientOptions;
@@ -20,11 +21,10 @@ use crate::protocol::time::Moment;
 use crate::runtime::start_ticks;
 use crate::signals::{self, Stop};
 use crate::term::style;
+use crate::wires::{ASK_MIN, Wires, random_key};
 
-use super::hit::{Config, Hit, Hosts, Leave, Outbox};
 use super::report;
-use super::run::{ASK_MIN, ClientError, random_key};
-use super::wires::Wires;
+use super::run::ClientError;
 
 /// Names the Hit for the command's own clients.
 const HIT_VARIABLE: &str = "ZHIT_HIT";
@@ -129,7 +129,7 @@ impl Holding {
             return self.turn_without_command(stop);
         };
         if let Some(status) = command.ended() {
-            let lost = report::unfinished(&self.hit, &self.wires.home_socket());
+            let lost = report::unfinished(&self.hit, self.wires.home_socket());
             self.let_go()?;
             return Ok(Some(lost.unwrap_or_else(|| exit_of(status))));
         }
@@ -158,7 +158,7 @@ impl Holding {
             self.send()?;
             return Ok(Some(Exit::of_signal(stop.signal())));
         }
-        Ok(report::unfinished(&self.hit, &self.wires.home_socket()))
+        Ok(report::unfinished(&self.hit, self.wires.home_socket()))
     }
 
     /// Starts the command in this terminal's foreground, as it would run without us.

@@ -6,11 +6,10 @@ use std::io;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 
+use crate::hit::Hit;
 use crate::options::Input;
 use crate::protocol::limits::CHUNK_BYTES_MAX;
 use crate::protocol::time::Moment;
-
-use super::hit::Hit;
 
 /// Below this much room stdin is not read: credit opens in larger steps, and small reads make small packets.
 const READ_ROOM_MIN: usize = 16 * 1024;
@@ -102,17 +101,13 @@ impl Source {
 fn pump_arguments(requests: &mut VecDeque<Bytes>, now: Moment, hit: &mut Hit) -> u64 {
     let mut written = 0;
     while let Some(request) = requests.front_mut() {
-        let Some(room) = hit.room() else { return written };
-        let part = request.split_to(request.len().min(room));
-        let ends = request.is_empty();
-        if part.is_empty() && !ends {
+        let before = request.len();
+        let ends = hit.write_part(now, request);
+        written += (before - request.len()) as u64;
+        if !ends {
             return written;
         }
-        written += part.len() as u64;
-        hit.write(now, part, ends);
-        if ends {
-            requests.pop_front();
-        }
+        requests.pop_front();
     }
     hit.complete();
     written

@@ -5,12 +5,11 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::exit::Exit;
+use crate::hit::{Hit, Lost, Outcome, words};
 use crate::options::HitName;
-use crate::protocol::message::{ClosedReason, FullReason, Left};
-use crate::term::escape::one_line;
+use crate::protocol::message::{ClosedReason, Left};
 use crate::term::style;
 
-use super::hit::{Hit, Lost, NoDirect, NoSlot, Outcome};
 use super::printer::Printer;
 use super::run::exit_of;
 
@@ -35,14 +34,14 @@ pub(super) fn unfinished(hit: &Hit, socket: &Path) -> Option<Exit> {
     let (exit, text) = match hit.outcome()? {
         Outcome::Done => return None,
         Outcome::Abandoned => (Exit::Lost, "the Hit was given up".to_owned()),
-        Outcome::NoBroker => (Exit::NoBroker, no_broker(hit, socket)),
-        Outcome::NoSlot(why) => (Exit::NoSlot, no_slot(why, hit)),
+        Outcome::NoBroker => (Exit::NoBroker, words::no_broker(hit, socket)),
+        Outcome::NoSlot(why) => (Exit::NoSlot, words::no_slot(why, hit)),
         Outcome::Deadline => (Exit::Deadline, format!("the deadline passed; {}", ledger(hit))),
         Outcome::Lost(Lost::Closed(ClosedReason::Unknown | ClosedReason::Done, _)) if hit.is_uninvited() => (
             Exit::Lost,
             "there is no such Hit here: it has ended, or never was; zhit client --open opens one".to_owned(),
         ),
-        Outcome::Lost(why) => (Exit::Lost, format!("the Hit was lost: {}; {}", lost(why), ledger(hit))),
+        Outcome::Lost(why) => (Exit::Lost, format!("{}; {}", words::lost(why), ledger(hit))),
     };
     say(&text);
     Some(exit)
@@ -67,21 +66,6 @@ pub(super) fn name_of(hit: &Hit) -> Option<HitName> {
         host: host.clone(),
         key: hit.key(),
     })
-}
-
-/// That nobody was reached.
-fn no_broker(hit: &Hit, socket: &Path) -> String {
-    let socket = socket.display();
-    match hit.host() {
-        _ if hit.may_go_elsewhere() => format!(
-            "no broker reached within --wait, neither this host's at {socket} nor that of any other host of the layout; start \
-             a worker, which starts one: zhit worker -- CMD"
-        ),
-        Some(host) => format!("the broker of {host} was not reached within --wait; zhit ping {host} tells more"),
-        None => format!(
-            "no broker reached at {socket} within --wait; start a worker on this host, which starts one: zhit worker -- CMD"
-        ),
-    }
 }
 
 /// What became of what the clients before have asked (rule O8); nothing if they had their answers. `first`: the first
@@ -115,65 +99,6 @@ pub(super) fn given_up(hit: &Hit) {
 
 fn say(what: &dyn Display) {
     style::error(&format_args!("client: {what}"));
-}
-
-fn no_slot(why: &NoSlot, hit: &Hit) -> String {
-    let pool = hit.pool();
-    let place = match hit.host() {
-        _ if hit.may_go_elsewhere() => "any host that was reached",
-        Some(_) => "that host",
-        None => "this host",
-    };
-    match why {
-        NoSlot::Queued { slots: 0, .. } | NoSlot::Refused(FullReason::NoWorker) => format!(
-            "no worker serves pool {pool} on {place}; start one (zhit worker --pool {pool}), or name another with --pool"
-        ),
-        NoSlot::Queued { ahead, slots, busy } => {
-            let at = hit.host().map_or_else(String::new, |host| format!(" of {host}"));
-            format!(
-                "no slot became free within --wait: {busy} of {slots} slots{at} are leased and {ahead} clients waited before \
-                 this one; wait longer (--wait 1m) or add slots"
-            )
-        }
-        NoSlot::Refused(FullReason::Leaving) => {
-            "the broker is leaving and no other came within --wait; start a worker on this host, which starts one: zhit worker -- CMD".to_owned()
-        }
-        NoSlot::Refused(FullReason::QueueFull) => "too many clients wait at this broker already; try later".to_owned(),
-        NoSlot::Occupied => "another client uses this Hit, and it did not end within --wait".to_owned(),
-        NoSlot::Refused(FullReason::Busy) | NoSlot::Unknown => "no slot became free within --wait".to_owned(),
-    }
-}
-
-fn lost(why: &Lost) -> String {
-    match why {
-        Lost::Closed(reason, note) if note.is_empty() => closed(*reason).to_owned(),
-        Lost::Closed(reason, note) => format!("{} ({})", closed(*reason), one_line(note)),
-        Lost::Silence(ttl) => format!("no broker answered for {} s", ttl.as_secs_f32()),
-        Lost::Unconfirmed => "no broker confirmed that it forgot the request".to_owned(),
-        Lost::Violation(what) => format!("the slot broke the protocol: {what}"),
-        Lost::NoDirect(NoDirect::NoEndpoint) => {
-            "its slot has no socket of its own that can be reached from here, and --route direct allows no other way"
-                .to_owned()
-        }
-        Lost::NoDirect(NoDirect::Silent(wait)) => format!(
-            "its slot's own socket did not answer within --wait ({}), and --route direct allows no other way",
-            humantime::format_duration(*wait)
-        ),
-    }
-}
-
-const fn closed(reason: ClosedReason) -> &'static str {
-    match reason {
-        ClosedReason::Done => "the slot ended it",
-        ClosedReason::ClientSilent => "the slot had not heard this client for its ttl",
-        ClosedReason::WorkerLeft => "its worker was asked to end",
-        ClosedReason::WorkerDied => "its worker died",
-        ClosedReason::HandlerEnded => "its handler ended it",
-        ClosedReason::Violation => "the slot refused what this client sent",
-        ClosedReason::Unknown => "the broker that leased it is gone and no slot knows it",
-        ClosedReason::Superseded => "another client took it over",
-        ClosedReason::HolderGone => "who held it is gone",
-    }
 }
 
 /// Which requests were answered, which may have run, which never did.

@@ -8,9 +8,9 @@ use rustix::stdio::stdin;
 use crate::clock;
 use crate::exit::Exit;
 use crate::gateway::in_turn;
+use crate::hit::{Config, Hit, Hosts, Leave, Outbox};
 use crate::net::{Interest, NetError, Poll, Waker};
 use crate::options::{ClientOptions, Format, Input, Tenure};
-use crate::protocol::HitKey;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::WorkState;
 use crate::protocol::route::Route;
@@ -19,20 +19,16 @@ use crate::protocol::time::Moment;
 use crate::signals::Stop;
 use crate::term::progress::Bar;
 use crate::term::style::Screen;
+use crate::wires::{ASK_MIN, Ends, Found, Reached, WireError, Wires, random_key};
 
-use super::hit::{Config, Hit, Hosts, Leave, Outbox};
 use super::hold;
 use super::input::Source;
 use super::output::{Cost, Sink, Stream, Writer};
 use super::printer::Printer;
 use super::report;
-use super::wires::{Ends, Found, Reached, WireError, Wires};
 
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
-
-/// A broker that is there is reached and answers within this, so a client that may not wait still asks as long.
-pub(super) const ASK_MIN: Duration = Duration::from_millis(250);
 
 /// Why a client cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +44,7 @@ pub enum ClientError {
     Stdin(io::Error),
     /// The kernel gives no random bytes.
     #[error("cannot choose a key: {0}")]
-    Random(getrandom::Error),
+    Random(#[from] getrandom::Error),
 }
 
 /// The loop's own state.
@@ -95,7 +91,7 @@ pub fn run(mut options: ClientOptions, ends: Ends, home: Found, stop: &Stop) -> 
                 &client.hit,
                 &client.printer,
                 client.broken.as_ref(),
-                &client.wires.home_socket(),
+                client.wires.home_socket(),
             );
             if exit == Exit::Success && opens {
                 report::name(&client.hit)
@@ -117,13 +113,6 @@ fn hosts(options: &ClientOptions) -> Hosts {
             Tenure::Own | Tenure::Open | Tenure::Hold(_) => None,
         },
     }
-}
-
-/// A key that nobody else chooses.
-pub(super) fn random_key() -> Result<HitKey, ClientError> {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).map_err(ClientError::Random)?;
-    Ok(HitKey::from_bytes(key))
 }
 
 /// Why the loop ended.

@@ -1,5 +1,6 @@
 //! Who is there: `zhit ping` asks this host's broker and reports what it knows.
 
+mod hops;
 mod hosts;
 mod objects;
 pub mod probe;

@@ -18,6 +18,7 @@ use crate::signals::Stop;
 use crate::term::human::span;
 use crate::term::{Screen, error, note};
 
+use super::hops;
 use super::prober::{Asked, Prober};
 use super::report::Report;
 use super::votes;
@@ -41,6 +42,9 @@ pub enum PingError {
     /// The runtime directory.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The kernel gives no random bytes.
+    #[error("cannot choose a key: {0}")]
+    Random(#[from] getrandom::Error),
     /// Standard output, a reader that has gone apart.
     #[error("cannot write the report: {0}")]
     Stdout(io::Error),
@@ -55,8 +59,21 @@ pub fn run(options: &PingOptions, context: &Context, dir: &RuntimeDir, stop: &St
         let how = (options.format, options.wait);
         return votes::run((context, dir, stop), &options.place.host, how, &mut io::stdout());
     }
+    if let Some(hops) = &options.hops {
+        let ended = hops::run(
+            (options, hops),
+            (context, dir, stop),
+            Screen::stdout(),
+            &mut io::stdout(),
+        );
+        return quietly(ended);
+    }
     let prober = Prober::new(options, context, dir, stop)?;
-    let ended = Series::new(options, prober, Screen::stdout(), io::stdout()).run();
+    quietly(Series::new(options, prober, Screen::stdout(), io::stdout()).run())
+}
+
+/// A reader that has gone ends it as if by SIGPIPE.
+fn quietly(ended: Result<Exit, PingError>) -> Result<Exit, PingError> {
     match ended {
         Err(PingError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Signal(SIGPIPE)),
         other => other,

@@ -37,6 +37,7 @@ fn options(count: u32, wait: Duration) -> PingOptions {
         },
         count,
         vote: false,
+        hops: None,
         interval: Duration::from_millis(1),
         wait,
         wait_ready: None,

@@ -508,7 +508,7 @@ pub struct Ack {
 }
 
 /// WORKING: the slot's answer to KEEPALIVE.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Working {
     /// The Hit.
     pub hit: HitKey,
@@ -531,10 +531,11 @@ pub struct Working {
 }
 
 /// What a slot does for its Hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum WorkState {
     /// Waits for a request.
+    #[default]
     Idle = 0,
     /// A request runs.
     Running = 1,

@@ -61,6 +61,25 @@ fn a_hit_stays_on_the_thread_on_which_its_handler_was_made() {
 }
 
 #[test]
+fn its_hops_are_measured_and_nobody_is_asked_straight() {
+    let Some(mut pairing) = Pairing::new(Side::Rust, Side::Python) else {
+        return;
+    };
+    pairing.echoes(1);
+    let arguments = ["ping", "--hops", "--count", "5", "--request", "x", "--format", "json"];
+    let text = pairing.host.zhit(&arguments).run().code(0).quiet().text();
+    let all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let hops = all["hops"].as_array().expect("hops");
+    let counts: Vec<_> = hops.iter().map(|hop| (&hop["count"], &hop["lost"])).collect();
+    let [five, none] = [5, 0].map(serde_json::Value::from);
+    let each = (&five, &none);
+    assert_eq!(counts, [each, each, each, (&none, &none), each], "{all}");
+    assert_eq!(hops[3]["why"], "the slot names no socket of its own");
+    pairing.wait_until_idle(1);
+    pairing.stop();
+}
+
+#[test]
 fn its_client_says_why_it_has_no_slot() {
     let Some(pairing) = Pairing::new(Side::Python, Side::Rust) else {
         return;

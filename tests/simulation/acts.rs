@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use zhit::broker::machine as broker;
-use zhit::client::hit::{Hit, Outbox};
 use zhit::election::journal::Entry;
+use zhit::hit::{Hit, Outbox};
 use zhit::protocol::limits::{INTERVAL, MESSAGE_COST_BYTES, WINDOW_BYTES};
 use zhit::protocol::route::Route;
 use zhit::protocol::{Message, Moment, Peer, Status, Term};

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use zhit::client::hit::{Ledger, Outcome};
+use zhit::hit::{Ledger, Outcome};
 use zhit::protocol::Status;
 use zhit::protocol::message::{Channel, Closed, ClosedReason, Message};
 use zhit::protocol::stream::Piece;

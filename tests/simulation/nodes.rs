@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use zhit::broker;
-use zhit::client::hit::{Config, Hit, Hosts, Leave, Outcome};
 use zhit::election::journal::{SlotWriter, WorkerJournal};
+use zhit::hit::{Config, Hit, Hosts, Leave, Outcome};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::{Goodbye, Heartbeat, Message, Register};
 use zhit::protocol::{HitKey, Incarnation, Moment, SlotId, Term, WorkerId};

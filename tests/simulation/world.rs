@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use zhit::broker::machine as broker;
-use zhit::client::hit::{Lost, NoSlot, Outcome};
+use zhit::hit::{Lost, NoSlot, Outcome};
 use zhit::protocol::frame::{Command, Frames, Head};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::ClosedReason;
@@ -504,7 +504,7 @@ impl World {
         match node {
             Node::Broker => self.with_broker(zhit::broker::machine::Machine::on_tick),
             Node::Slot(index) => self.with_slot(index, zhit::worker::lease::Slot::on_tick),
-            Node::Client(index) => self.with_client(index, zhit::client::hit::Hit::on_tick),
+            Node::Client(index) => self.with_client(index, zhit::hit::Hit::on_tick),
             Node::Control(_) => Ok(()),
         }
     }

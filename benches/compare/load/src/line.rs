@@ -1,11 +1,11 @@
-//! One Hit with its sockets, as `src/client/wires.rs` and `src/client/run.rs` have it.
+//! One Hit with its sockets, as `src/wires.rs` and `src/client/run.rs` have it.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use zhit::client::hit::{Config, Hit, Hosts, Leave, Outbox};
+use zhit::hit::{Config, Hit, Hosts, Leave, Outbox};
 use zhit::clock;
 use zhit::net::{Context, Dealer, Interest, Key, Poll, Received, Sent, endpoint_path};
 use zhit::protocol::limits::{INTERVAL, LIVENESS, MESSAGES_PER_TURN_MAX, TTL};

@@ -3,7 +3,7 @@
 //!     zhit-load hits SOCKET POOL broker|direct HITS WINDOW REQUESTS BYTES
 //!
 //! Each of HITS has at most WINDOW requests of BYTES unanswered, until REQUESTS were answered, or with 0 until stdin
-//! ends. The machine is the one that ships in `zhit client` (`zhit::client::hit`), on the sockets that ship
+//! ends. The machine is the one that ships in `zhit client` (`zhit::hit`), on the sockets that ship
 //! (`zhit::net`); only the loop around them is this program's. Everything runs on one thread, as the raw loads in C do.
 //!
 //!     zhit-load pull ENDPOINT

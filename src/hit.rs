@@ -1,4 +1,4 @@
-//! A Hit as its client sees it: the pure machine behind `zhit client`.
+//! A Hit as its client sees it: the pure machine behind `zhit client` and `zhit ping --hops`.
 //!
 //! It opens the Hit, sends requests, receives replies, keeps the Hit alive, resumes it after a broker's death and knows,
 //! whatever happens, which requests were answered, which may have run and which never did. docs/protocol.md sections
@@ -21,7 +21,9 @@ mod asking;
 mod course;
 mod direct;
 mod heard;
+mod measured;
 mod outcome;
+pub mod words;
 
 use course::Course;
 use direct::Direct;
@@ -567,5 +569,4 @@ impl Hit {
 }
 
 #[cfg(test)]
-#[path = "hit_tests.rs"]
 mod tests;

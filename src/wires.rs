@@ -1,16 +1,30 @@
-//! A client's connections: to a broker, and, once its Hit wants that, to the slot itself.
+//! What stands around a Hit's machine ([`hit`](crate::hit)): its key, and its connections: to a broker, and, once the Hit
+//! wants that, to the slot itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::net::{
     Context, Dealer, Interest, Key, NetError, Poll, Ready, Received, Sent, endpoint_address, endpoint_path,
 };
-use crate::protocol::Message;
 use crate::protocol::route::Route;
+use crate::protocol::{HitKey, Message};
 use crate::runtime::{Place, RuntimeDir, RuntimeError};
+
+/// A broker that is there is reached and answers within this, so who may not wait still asks as long.
+pub const ASK_MIN: Duration = Duration::from_millis(250);
+
+/// A key that nobody else chooses.
+///
+/// # Errors
+/// The kernel gives no random bytes.
+pub fn random_key() -> Result<HitKey, getrandom::Error> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key)?;
+    Ok(HitKey::from_bytes(key))
+}
 
 /// What a client's connections are made of.
 #[derive(Debug)]
@@ -35,9 +49,10 @@ impl Ends {
 /// What is there of the client's own host.
 #[derive(Debug)]
 pub struct Found {
-    place: Place,
-    /// Whether the host has a directory to hold its broker's socket.
-    is_there: bool,
+    /// Where its broker listens, if it has one.
+    socket: PathBuf,
+    /// Where to look again for its directory, which was not there.
+    missing: Option<Place>,
 }
 
 impl Found {
@@ -46,8 +61,26 @@ impl Found {
     /// # Errors
     /// [`RuntimeError`]: why it cannot be trusted or used.
     pub fn look(place: Place) -> Result<Self, RuntimeError> {
+        let socket = place.broker_socket();
         let is_there = RuntimeDir::open_existing(&place)?.is_some();
-        Ok(Self { place, is_there })
+        let missing = Some(place).filter(|_| !is_there);
+        Ok(Self { socket, missing })
+    }
+
+    /// The directory is there, and open.
+    pub fn of(dir: &RuntimeDir) -> Self {
+        let socket = dir.broker_socket();
+        Self { socket, missing: None }
+    }
+
+    /// Looks again for what was not there.
+    fn is_there(&mut self) -> Result<bool, RuntimeError> {
+        if let Some(place) = &self.missing
+            && RuntimeDir::open_existing(place)?.is_some()
+        {
+            self.missing = None;
+        }
+        Ok(self.missing.is_none())
     }
 }
 
@@ -64,7 +97,7 @@ impl Wire {
 }
 
 /// Both of them.
-pub(super) struct Wires {
+pub struct Wires {
     context: Context,
     home: Found,
     /// Where the brokers of other hosts listen.
@@ -80,7 +113,7 @@ pub(super) struct Wires {
 
 /// What became of a connection to the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
+pub enum Reached {
     /// It is there.
     Yes,
     /// It is tried.
@@ -91,7 +124,7 @@ pub(super) enum Reached {
 
 /// Items of one wait.
 #[derive(Clone, Copy)]
-pub(super) struct Keys {
+pub struct Keys {
     broker: Key,
 }
 
@@ -107,20 +140,25 @@ pub enum WireError {
 }
 
 impl Wires {
-    /// Connects to the broker of this host, if that has a directory, and to no slot.
-    pub(super) fn new(
+    /// Connects to the broker of this host, if that has a directory, and to no slot. `others`: where brokers of other hosts
+    /// listen; `quiet`: after so much silence a connection to one of them counts as broken.
+    ///
+    /// # Errors
+    /// [`NetError`] when the path is too long.
+    pub fn new(
         ends: Ends,
         home: Found,
         others: BTreeMap<String, SocketAddr>,
         quiet: Duration,
     ) -> Result<Self, NetError> {
         let Ends { context, mut dealer } = ends;
-        if home.is_there {
-            dealer.connect(&home.place.broker_socket())?;
+        let is_connected = home.missing.is_none();
+        if is_connected {
+            dealer.connect(&home.socket)?;
         }
         Ok(Self {
             context,
-            is_connected: home.is_there,
+            is_connected,
             home,
             others,
             quiet,
@@ -131,12 +169,12 @@ impl Wires {
     }
 
     /// Where this host's broker listens, if it has one.
-    pub(super) fn home_socket(&self) -> PathBuf {
-        self.home.place.broker_socket()
+    pub fn home_socket(&self) -> &Path {
+        &self.home.socket
     }
 
     /// Turns to the broker of that host; `None`: of the client's own. What the one before has said is lost.
-    pub(super) fn follow(&mut self, host: Option<&str>) -> Result<(), WireError> {
+    pub fn follow(&mut self, host: Option<&str>) -> Result<(), WireError> {
         if self.at.as_deref() != host {
             self.at = host.map(str::to_owned);
             self.broker = Wire::new(Dealer::new(&self.context)?);
@@ -147,8 +185,8 @@ impl Wires {
             return Ok(());
         }
         match &self.at {
-            None if RuntimeDir::open_existing(&self.home.place)?.is_none() => return Ok(()),
-            None => self.broker.dealer.connect(&self.home.place.broker_socket())?,
+            None if !self.home.is_there()? => return Ok(()),
+            None => self.broker.dealer.connect(&self.home.socket)?,
             Some(host) => {
                 let Some(address) = self.others.get(host) else {
                     return Ok(());
@@ -161,7 +199,7 @@ impl Wires {
     }
 
     /// Makes a connection to the slot's own socket, if there is none yet.
-    pub(super) fn reach(&mut self, endpoint: &str) -> Result<Reached, NetError> {
+    pub fn reach(&mut self, endpoint: &str) -> Result<Reached, NetError> {
         if self.direct.is_none() {
             let Some(dealer) = self.dial(endpoint)? else {
                 return Ok(Reached::Never);
@@ -181,7 +219,7 @@ impl Wires {
         let mut dealer = Dealer::new(&self.context)?;
         match &self.at {
             None => {
-                let members = self.home.place.broker_socket().with_file_name("members");
+                let members = self.home.socket.with_file_name("members");
                 let Some(path) = endpoint_path(endpoint).filter(|path| path.parent() == Some(&members)) else {
                     return Ok(None);
                 };
@@ -199,8 +237,13 @@ impl Wires {
         Ok(Some(dealer))
     }
 
+    /// Leaves the connection to the slot, if there is one, and with it whatever may still come there.
+    pub fn leave_direct(&mut self) {
+        self.direct = None;
+    }
+
     /// Whether the connection to the slot has ended since it was there.
-    pub(super) fn has_lost_direct(&mut self) -> bool {
+    pub fn has_lost_direct(&mut self) -> bool {
         let Some(wire) = &mut self.direct else { return false };
         let lost = !wire.no_route && !wire.dealer.has_route();
         wire.no_route |= lost;
@@ -208,7 +251,7 @@ impl Wires {
     }
 
     /// Sends a message; false if nobody is at the other end.
-    pub(super) fn send(&mut self, route: Route, message: &Message) -> Result<bool, NetError> {
+    pub fn send(&mut self, route: Route, message: &Message) -> Result<bool, NetError> {
         let wire = match route {
             Route::Broker => Some(&mut self.broker),
             Route::Direct => self.direct.as_mut(),
@@ -221,7 +264,7 @@ impl Wires {
 
     /// The next message of this route; `None` when there is none. What is no message is no business of the Hit: its
     /// stream will notice what is missing.
-    pub(super) fn recv(&mut self, route: Route) -> Result<Option<Message>, NetError> {
+    pub fn recv(&mut self, route: Route) -> Result<Option<Message>, NetError> {
         let wire = match route {
             Route::Broker => Some(&mut self.broker),
             Route::Direct => self.direct.as_mut(),
@@ -239,7 +282,7 @@ impl Wires {
 
     /// Has a wait end when there is something to read, or somebody to send to again; at the slot only if that is `wanted`,
     /// for a connection that comes back unwanted would end every wait.
-    pub(super) fn wait_for<'a>(&'a self, poll: &mut Poll<'a>, wanted: bool) -> Keys {
+    pub fn wait_for<'a>(&'a self, poll: &mut Poll<'a>, wanted: bool) -> Keys {
         let watch = |wire: &Wire, wanted| Interest::READ | Interest::WRITE.when(wire.no_route && wanted);
         let broker = poll.socket(&self.broker.dealer, watch(&self.broker, true));
         if let Some(wire) = &self.direct {
@@ -249,7 +292,7 @@ impl Wires {
     }
 
     /// Whether that wait has found a broker where there was none.
-    pub(super) fn has_found_broker(&mut self, ready: &Ready, keys: Keys) -> bool {
+    pub fn has_found_broker(&mut self, ready: &Ready, keys: Keys) -> bool {
         let found = self.broker.no_route && ready.writable(keys.broker);
         self.broker.no_route &= !found;
         found
