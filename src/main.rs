@@ -5,7 +5,7 @@
 //! by `signals::prepare_process`.
 //!
 //! A client that only asks lives for a millisecond, so its two threads start it together: this one reads the command line
-//! while the other starts libzmq (0.1 ms of 1.6), and the other exits for both (0.03 ms).
+//! while the other comes to life and starts libzmq (0.1 ms of 1.7); and the other exits for both.
 
 #![cfg_attr(not(test), no_main)]
 

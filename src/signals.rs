@@ -168,8 +168,8 @@ where
     run_role_beside(name, hangup, role, || {})
 }
 
-/// The same, and this thread does its part of the role's start meanwhile; what it does must be short, for signals are
-/// only taken once it is done.
+/// The same, and this thread does its part of the role's start meanwhile; what it does must be short, for signals that
+/// come are only taken once it is done.
 ///
 /// # Errors
 /// [`Unfinished`].
@@ -181,7 +181,10 @@ where
     T: Send + 'static,
     F: FnOnce(Arc<Stop>) -> T + Send + 'static,
 {
-    let mut signals = Signals::new(caught())?;
+    // The role's thread comes first, since it takes longest to begin. Signals that come before there is somebody to take
+    // them wait.
+    let before = block()?;
+    let mut signals = Signals::new([0_i32; 0])?;
     let (done, finished) = mpsc::channel();
     let end = RoleEnd {
         signals: signals.handle(),
@@ -194,6 +197,10 @@ where
         role(theirs)
     })?;
     meanwhile();
+    for signal in caught() {
+        signals.add_signal(signal)?;
+    }
+    before.thread_set_mask().map_err(io::Error::from)?;
     for signal in signals.forever() {
         if signal == SIGHUP && hangup == Hangup::Reload {
             stop.reload();
@@ -220,6 +227,15 @@ impl Drop for RoleEnd {
     }
 }
 
+/// Blocks all signals in this thread but its own faults; gives what was blocked before.
+fn block() -> io::Result<SigSet> {
+    let mut blocked = SigSet::all();
+    for fault in FAULTS {
+        blocked.remove(fault);
+    }
+    Ok(blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)
+}
+
 /// Spawns a thread that takes no signals. Threads that it spawns take none either.
 ///
 /// # Errors
@@ -229,12 +245,8 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let mut blocked = SigSet::all();
-    for fault in FAULTS {
-        blocked.remove(fault);
-    }
     // Blocked here, around the spawn, so that the thread has not a single moment without.
-    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let before = block()?;
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
     before.thread_set_mask()?;
     thread

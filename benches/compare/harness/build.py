@@ -56,7 +56,16 @@ def build(profile, into, programs=PROGRAMS):
         compile_c(name, into, include, libraries)
     if programs is PROGRAMS and LIBGEARMAN.exists():
         compile_c("gear", into, include, [*libraries, "-lgearman"])
-    return executables(messages).get("zhit")
+    zhit = executables(messages).get("zhit")
+    return str(install(zhit, into / "zhit")) if zhit else None
+
+
+def install(program, to):
+    """Copies a program, as an installation does. As the linker leaves it, in small pages of the kernel's cache, each start
+    costs 0.1 to 0.2 ms more."""
+    shutil.copyfile(program, to)
+    to.chmod(0o755)
+    return to
 
 
 def compile_c(name, into, include, libraries):
@@ -64,7 +73,10 @@ def compile_c(name, into, include, libraries):
     subprocess.run([*compiler, "-O2", "-Wall", "-I", include, "-c", RAW / f"{name}.c", "-o", into / f"{name}.o"],
                    check=True)
     linker = [*os.environ.get("CXX", "c++").split(), "-static-libstdc++", "-static-libgcc"]
-    subprocess.run([*linker, into / f"{name}.o", *libraries, "-lpthread", "-lrt", "-o", into / name], check=True)
+    subprocess.run([*linker, into / f"{name}.o", *libraries, "-lpthread", "-lrt",
+                    "-o", into / f"{name}.linked"],
+                   check=True)
+    install(into / f"{name}.linked", into / name)
 
 
 def build_loads(profile):
