@@ -4,7 +4,8 @@
 //!
 //! - roles: [`broker`], [`worker`], [`client`], [`broadcast`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
 //! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`gateway`] (the way to
-//!   brokers), [`hit`] (pure: a Hit as its client sees it) and [`wires`] around it, [`signals`], [`notify`]
+//!   brokers), [`hit`] (pure: a Hit as its client sees it) and [`wires`] around it, [`eager`] (waiting for what comes at once),
+//!   [`signals`], [`notify`]
 //! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock, [`term`] to the terminal
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit
 //! - [`cli`] alone knows the command line
@@ -16,6 +17,7 @@ pub mod bytecount;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod eager;
 pub mod election;
 pub mod exit;
 pub mod fault;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::stdio::stdin;
 
 use crate::clock;
+use crate::eager::Eager;
 use crate::exit::Exit;
 use crate::gateway::in_turn;
 use crate::hit::{Config, Hit, Hosts, Leave, Outbox};
@@ -51,6 +52,7 @@ pub enum ClientError {
 struct Client {
     hit: Hit,
     wires: Wires,
+    eager: Eager,
     source: Source,
     printer: Printer,
     sink: Sink,
@@ -164,6 +166,7 @@ impl Client {
                 Hit::open(started_at, key, config)
             },
             wires,
+            eager: Eager::new(),
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
             sink: Sink {
@@ -325,7 +328,8 @@ impl Client {
         let woken = poll.fd(waker, Interest::READ);
         let wants = self.source.wants_stdin(&self.hit);
         let stdin_key = poll.fd(&input, Interest::READ.when(wants));
-        let ready = poll.wait(Some(timeout))?;
+        let expects = self.hit.outcome().is_none() && self.hit.is_outstanding();
+        let ready = self.eager.wait(poll, timeout, expects)?;
         if ready.readable(woken) {
             waker.drain();
         }

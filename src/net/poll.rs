@@ -120,6 +120,21 @@ impl<'a> Poll<'a> {
         }
     }
 
+    /// Whether something is ready now; [`wait`](Self::wait) tells what.
+    ///
+    /// # Errors
+    /// [`NetError::Zmq`].
+    pub fn look(&mut self) -> Result<bool, NetError> {
+        match zmq::poll(&mut self.items, 0) {
+            Ok(count) => Ok(count > 0),
+            Err(zmq::Error::EINTR) => Ok(false),
+            Err(source) => Err(NetError::Zmq {
+                doing: "look at sockets",
+                source,
+            }),
+        }
+    }
+
     fn push(&mut self, item: PollItem<'a>, interest: Interest) -> Key {
         self.items.push(item);
         self.asked.push(interest);

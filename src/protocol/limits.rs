@@ -107,6 +107,10 @@ pub const DIRECT_AFTER_BYTES: u64 = CHUNK_BYTES_MAX as u64;
 /// Most silences, one after the other, that lengthen a client's pause before it asks the direct route again.
 pub const DIRECT_FAILURES_MAX: u32 = 20;
 
+/// How long one looks for what is expected at once before one sleeps: about as long as it takes to be woken on a machine
+/// whose processors idle, so that looking in vain at most doubles that.
+pub const LOOK_FOR: Duration = Duration::from_micros(50);
+
 /// How long a host may be without a broker before that counts: one that died is replaced in milliseconds.
 pub const MASTER_GAP: Duration = Duration::from_millis(250);
 

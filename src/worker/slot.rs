@@ -10,6 +10,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::clock;
+use crate::eager::Eager;
 use crate::election::journal::{Entry, SlotWriter};
 use crate::election::verdict::Watch;
 use crate::fault::{self, Point};
@@ -76,6 +77,7 @@ pub(super) struct SlotLoop {
     dealer: Dealer,
     door: Door,
     waker: Waker,
+    eager: Eager,
     journal: SlotWriter<Arc<Words>>,
     running: Option<Running>,
     residents: Residents,
@@ -114,6 +116,7 @@ impl SlotLoop {
             dealer,
             door,
             waker,
+            eager: Eager::new(),
             journal,
             running: None,
             residents: Residents::default(),
@@ -482,7 +485,9 @@ impl SlotLoop {
         for item in &fds {
             poll.fd(&item.fd, if item.write { Interest::WRITE } else { Interest::READ });
         }
-        let ready = poll.wait(Some(timeout))?;
+        // Its client may have the next request ready.
+        let expects = self.running.is_none() && self.machine.serving().is_some();
+        let ready = self.eager.wait(poll, timeout, expects)?;
         if ready.is_empty() && self.machine.serving().is_some() && !self.dealer.has_route() {
             // Rule A4: no client can be heard, so none is judged silent.
             self.no_route = true;

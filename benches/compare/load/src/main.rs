@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
+use zhit::eager::Eager;
 use zhit::net::{Context, Poll};
 use zhit::protocol::route::Routing;
 
@@ -93,6 +94,7 @@ fn turn(
 ) -> Result<(), Failed> {
     let mut tick_at = Instant::now();
     let mut ready = vec![true; lines.len()];
+    let mut eager = Eager::new();
     loop {
         let looks_at_all = Instant::now() >= tick_at;
         if looks_at_all {
@@ -110,7 +112,8 @@ fn turn(
         }
         let mut poll = Poll::new();
         let keys: Vec<_> = lines.iter().map(|line| line.wait_for(&mut poll)).collect();
-        let seen = poll.wait(Some(tick_at.saturating_duration_since(Instant::now())))?;
+        // As `zhit client` waits.
+        let seen = eager.wait(poll, tick_at.saturating_duration_since(Instant::now()), busy > 0)?;
         for (ready, keys) in ready.iter_mut().zip(keys) {
             *ready = keys
                 .into_iter()
