@@ -30,6 +30,7 @@ pub mod net;
 pub mod notify;
 pub mod options;
 pub mod ping;
+pub mod processor;
 pub mod protocol;
 pub mod roles;
 pub mod runtime;

@@ -135,7 +135,7 @@ pub fn run(options: ClientOptions, handler: Handler, stop: &Arc<Stop>) -> Result
     };
     let ended = Ends::new(&context)
         .map_err(Failure::from)
-        .and_then(|ends| Ok(client::run(options, ends, Found::look(own_place)?, stop)?));
+        .and_then(|ends| Ok(client::run(options, ends, Found::look(own_place)?, None, stop)?));
     worker_stop.raise(SIGTERM);
     let worked = worked.join();
     broker_stop.raise(SIGTERM);

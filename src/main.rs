@@ -57,7 +57,7 @@ fn play() -> Result<Exit, Unfinished> {
         }),
         Command::Client(mut options) => run_role("client", Hangup::End, move |stop| match options.local.take() {
             Some(handler) => roles::local(options, handler, &stop),
-            None => roles::client(Question::new(options), Ready::new(), &stop),
+            None => roles::client(Question::new(options), Ready::new(), None, &stop),
         }),
         Command::Broadcast(options) => {
             run_role("broadcast", Hangup::End, move |stop| roles::broadcast(&options, &stop))
@@ -68,12 +68,12 @@ fn play() -> Result<Exit, Unfinished> {
 
 /// A client, and nothing else in its process.
 fn ask() -> Result<Exit, Unfinished> {
-    Ready::prepare_process();
+    let stay = roles::prepare_client();
     let (hand_over, question) = mpsc::channel();
     let role = move |stop: Arc<Stop>| {
         let ready = Ready::new();
         match question.recv() {
-            Ok(question) => leave(roles::client(question, ready, &stop)),
+            Ok(question) => leave(roles::client(question, ready, stay, &stop)),
             // Only a client's command line begins as one.
             Err(_) => Exit::Usage,
         }

@@ -18,6 +18,7 @@ use crate::options::{
     BroadcastOptions, BrokerOptions, ClientOptions, Handler, Office, PingOptions, Place, WorkerOptions,
 };
 use crate::ping::{self, PingError};
+use crate::processor::Stay;
 use crate::runtime::{self, HostLog, RuntimeDir, RuntimeError};
 use crate::signals::Stop;
 use crate::term::log::Log;
@@ -54,12 +55,14 @@ pub fn worker(options: &WorkerOptions, again: fn() -> Result<WorkerOptions, Stri
 #[derive(Debug)]
 pub struct Ready(Result<Ends, NetError>);
 
-impl Ready {
-    /// For a process that is a client and nothing else. Call it before its first thread is spawned.
-    pub fn prepare_process() {
-        net::prepare_short_life();
-    }
+/// For a process that is a client and nothing else. Call it before its first thread is spawned. It stays on one processor
+/// until it is known to be more than a question and its answer.
+pub fn prepare_client() -> Option<Stay> {
+    net::prepare_short_life();
+    Stay::here()
+}
 
+impl Ready {
     /// Starts libzmq. What goes wrong is said by the client.
     pub fn new() -> Self {
         Self(Context::small().and_then(|context| Ends::new(&context)))
@@ -88,8 +91,8 @@ impl Question {
 }
 
 /// `zhit client`.
-pub fn client(question: Question, ready: Ready, stop: &Stop) -> Exit {
-    let ask = || Ok(client::run(question.options, ready.0?, question.found?, stop)?);
+pub fn client(question: Question, ready: Ready, stay: Option<Stay>, stop: &Stop) -> Exit {
+    let ask = || Ok(client::run(question.options, ready.0?, question.found?, stay, stop)?);
     exit("client", ask())
 }
 

@@ -12,6 +12,7 @@ use crate::gateway::in_turn;
 use crate::hit::{Config, Hit, Hosts, Leave, Outbox};
 use crate::net::{Interest, NetError, Poll, Waker};
 use crate::options::{ClientOptions, Format, Input, Tenure};
+use crate::processor::Stay;
 use crate::protocol::limits::MESSAGES_PER_TURN_MAX;
 use crate::protocol::message::WorkState;
 use crate::protocol::route::Route;
@@ -30,6 +31,9 @@ use super::report;
 
 /// The loop turns at least this often, so that a bar moves and a silence is noticed.
 const TURN_MAX: Duration = Duration::from_millis(250);
+
+/// A client that has its answer by then has stayed on one processor. It turns at least once more after that.
+const STAYS_FOR: Duration = Duration::from_millis(3);
 
 /// Why a client cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,8 @@ pub enum ClientError {
 struct Client {
     hit: Hit,
     wires: Wires,
+    /// It stays on one processor until then.
+    stay: Option<(Stay, Moment)>,
     eager: Eager,
     source: Source,
     printer: Printer,
@@ -68,7 +74,22 @@ struct Client {
 ///
 /// # Errors
 /// [`ClientError`] when nothing could be tried.
-pub fn run(mut options: ClientOptions, ends: Ends, home: Found, stop: &Stop) -> Result<Exit, ClientError> {
+pub fn run(
+    mut options: ClientOptions,
+    ends: Ends,
+    home: Found,
+    stay: Option<Stay>,
+    stop: &Stop,
+) -> Result<Exit, ClientError> {
+    let asks = matches!((&options.tenure, &options.input), (Tenure::Own, Input::Arguments(_)));
+    let stay = match stay {
+        // Whatever is more than questions and their answers goes where the scheduler likes.
+        Some(stay) if !asks => {
+            stay.end();
+            None
+        }
+        stay => stay,
+    };
     let started_at = clock::now();
     let waker = Waker::new()?;
     stop.register(&waker);
@@ -81,6 +102,7 @@ pub fn run(mut options: ClientOptions, ends: Ends, home: Found, stop: &Stop) -> 
     }
     let opens = options.tenure == Tenure::Open;
     let mut client = Client::new(started_at, options, hosts, wires, waker.clone())?;
+    client.stay = stay.map(|stay| (stay, started_at + STAYS_FOR));
     let ended = client.serve(stop, &waker)?;
     client.sink.bar.finish();
     Ok(match ended {
@@ -166,6 +188,7 @@ impl Client {
                 Hit::open(started_at, key, config)
             },
             wires,
+            stay: None,
             eager: Eager::new(),
             source,
             printer: Printer::new(options.format, exact && !json, Screen::stderr().is_terminal()),
@@ -192,6 +215,9 @@ impl Client {
             self.receive()?;
             self.deliver();
             let now = clock::now();
+            if let Some((stay, _)) = self.stay.take_if(|(_, until)| *until <= now) {
+                stay.end();
+            }
             self.hit.on_tick(now, &mut self.messages);
             self.tend_direct()?;
             self.send()?;
@@ -322,6 +348,8 @@ impl Client {
             .hit
             .next_deadline()
             .map_or(TURN_MAX, |at| at.since(now).min(TURN_MAX));
+        let stays = self.stay.as_ref().map_or(TURN_MAX, |(_, until)| until.since(now));
+        let timeout = timeout.min(stays);
         let input = stdin();
         let mut poll = Poll::new();
         let keys = self.wires.wait_for(&mut poll, self.hit.direct_endpoint().is_some());
