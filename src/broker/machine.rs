@@ -85,6 +85,8 @@ pub struct Machine {
     pub(super) leaving: bool,
     pub(super) beat: u64,
     tick_at: Moment,
+    /// Until then slots may not have registered yet.
+    young_until: Moment,
     /// When somebody was here last: a member, one in line, or who asked anything.
     needed_at: Moment,
 }
@@ -106,6 +108,7 @@ impl Machine {
             leaving: false,
             beat: 0,
             tick_at: now + config.interval,
+            young_until: now + config.interval * config.liveness,
             needed_at: now,
             config,
         }
@@ -117,7 +120,12 @@ impl Machine {
 
     /// Whether slots may be there that have not registered with this broker yet, and that no journal tells of.
     pub(super) fn is_young(&self, now: Moment) -> bool {
-        !self.inheritance.complete && now.since(self.started_at) < self.liveness()
+        !self.inheritance.complete && (now < self.young_until || self.was_young_before_it_stood_still(now))
+    }
+
+    /// Rule A3: slots had no chance to register while it stood still itself.
+    fn was_young_before_it_stood_still(&self, now: Moment) -> bool {
+        self.has_stood_still(now) && self.tick_at < self.young_until + self.config.interval
     }
 
     /// Whether a slot holds the Hit, or may hold it, that has not registered with this broker yet.
@@ -303,6 +311,9 @@ impl Machine {
             self.registry.restart_clocks(now);
             self.fates.restart_clock(now);
             self.waiting.restart_clocks(now);
+            if self.was_young_before_it_stood_still(now) {
+                self.young_until = now + self.liveness();
+            }
         }
         self.tick_at = now + self.config.interval;
         if self.registry.len() > 0 || self.waiting.len() > 0 {

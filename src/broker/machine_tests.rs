@@ -552,6 +552,21 @@ fn a_broker_that_is_young_and_leaves_says_nothing_of_what_it_cannot_know() {
     assert!(matches!(bench.out[..], [Action::Send(_, Message::Full(_))]));
 }
 
+/// Rule A3: while it stood still no slot could register, so that it knows no more than when it began.
+#[test]
+fn a_young_broker_that_stood_still_is_young_again() {
+    let mut bench = Bench::young();
+    bench.now += INTERVAL * 20;
+    bench.route("client", Command::KeepAlive, 1);
+    assert_eq!(bench.said(), Vec::<String>::new(), "a slot may hold it");
+    bench.pass(INTERVAL * 2);
+    bench.route("client", Command::KeepAlive, 1);
+    assert_eq!(bench.said(), Vec::<String>::new());
+    bench.pass(INTERVAL * 2);
+    bench.route("client", Command::KeepAlive, 1);
+    assert_eq!(bench.said(), ["CLOSED (Unknown) to client"]);
+}
+
 /// The journal of worker 1: Hit 1 runs on slot 1, Hit 2 has ended.
 fn journal(alive: bool) -> WorkerJournal {
     let now = Moment::from_micros(900_000);

@@ -262,6 +262,17 @@ impl Plan {
                 });
             }
         }
+        for client in &mut self.clients {
+            if client.routing == Routing::Auto && rng.chance(15.0) {
+                client.routing = Routing::Direct;
+            }
+        }
+    }
+
+    /// Whether a client's own connection to its slot fails at all.
+    pub(crate) fn fails_straight(&self, client: usize) -> bool {
+        let breaks = self.line_breaks.iter().any(|(_, index)| *index == client);
+        breaks || self.unreached.contains(&client) || self.holes.iter().any(|hole| hole.client == client)
     }
 
     /// Brokers that die one after the other, and at the moment of a LEASE; mostly with journals everywhere.

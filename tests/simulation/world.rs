@@ -10,6 +10,7 @@ use zhit::protocol::frame::{Command, Frames, Head};
 use zhit::protocol::limits::{INTERVAL, LIVENESS};
 use zhit::protocol::message::ClosedReason;
 use zhit::protocol::route::Route;
+use zhit::protocol::route::Routing;
 use zhit::protocol::{DirId, HitKey, Message, Moment, Peer, Term, WorkerId};
 
 use crate::credit::Credit;
@@ -289,6 +290,12 @@ impl World {
             Some(Outcome::Lost(Lost::Unconfirmed)) if brokers_die => {
                 let within_ttl = client.ended_at.since(client.plan.starts_at) < client.plan.ttl;
                 within_ttl && !self.nobody_knew(client.ended_at)
+            }
+            // It wanted no other way, and that one fails: until it comes back nothing passes.
+            Some(Outcome::Lost(Lost::NoDirect(_)) | Outcome::Deadline)
+                if client.plan.routing == Routing::Direct && plan.fails_straight(client.index) =>
+            {
+                false
             }
             Some(Outcome::Lost(_) | Outcome::Deadline) => true,
             Some(Outcome::NoBroker) => !brokers_die,
