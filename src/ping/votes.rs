@@ -19,10 +19,14 @@ use crate::term::{Cell, Column, Paint, Screen, Table, json};
 
 use super::probe::{PingError, print};
 
+/// How soon a member that has not answered is asked again: one that has not found its broker yet has no opinion.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// One member that votes.
 struct Member {
     dealer: Dealer,
-    asked: bool,
+    /// When it was asked last.
+    asked_at: Option<Moment>,
     answer: Option<Vote>,
 }
 
@@ -61,7 +65,7 @@ pub(super) fn run(
         }))?;
         let member = Member {
             dealer,
-            asked: false,
+            asked_at: None,
             answer: None,
         };
         members.insert(seen.id, member);
@@ -94,8 +98,11 @@ pub(super) fn run(
 }
 
 fn ask(member: &mut Member) -> Result<(), NetError> {
-    if !member.asked {
-        member.asked = member.dealer.send(Message::Ping { nonce: 1 }.encode())? == Sent::Done;
+    let now = clock::now();
+    let due = member.asked_at.is_none_or(|at| now.since(at) >= ASK_AGAIN_AFTER);
+    if member.answer.is_none() && due {
+        let sent = member.dealer.send(Message::Ping { nonce: 1 }.encode())? == Sent::Done;
+        member.asked_at = sent.then_some(now);
     }
     while let Some(received) = member.dealer.recv()? {
         if let Received::Frames(frames) = received
@@ -110,10 +117,14 @@ fn ask(member: &mut Member) -> Result<(), NetError> {
 fn wait(members: &BTreeMap<WorkerId, Member>, until: Moment, waker: &Waker) -> Result<(), NetError> {
     let mut poll = Poll::new();
     for member in members.values().filter(|member| member.answer.is_none()) {
-        poll.socket(&member.dealer, Interest::READ | Interest::WRITE.when(!member.asked));
+        poll.socket(
+            &member.dealer,
+            Interest::READ | Interest::WRITE.when(member.asked_at.is_none()),
+        );
     }
     poll.fd(waker, Interest::READ);
-    poll.wait(Some(until.since(clock::now()))).map(drop)
+    poll.wait(Some(until.since(clock::now()).min(ASK_AGAIN_AFTER)))
+        .map(drop)
 }
 
 fn count(host: &str, members: &BTreeMap<WorkerId, Member>) -> Count {
