@@ -168,3 +168,15 @@ fn in_line_it_goes_on_to_a_slot_that_has_become_idle_elsewhere() {
     assert!(!next.queue);
     assert_eq!(next.packet.body.len(), 4, "its first request again: nobody has it");
 }
+
+/// After a pause the own host is asked, and only then left.
+#[test]
+fn after_a_pause_its_own_host_is_asked_before_any_other() {
+    let mut bench = bench();
+    bench.hear(full(1, FullReason::Busy, &[]));
+    bench.hear(full(2, FullReason::QueueFull, &[]));
+    bench.out.clear();
+    bench.step(INTERVAL / 4);
+    assert_eq!(bench.hit.host(), None);
+    assert_eq!(open(&mut bench).attempt, Attempt(3));
+}
