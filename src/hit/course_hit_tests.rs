@@ -180,3 +180,15 @@ fn after_a_pause_its_own_host_is_asked_before_any_other() {
     assert_eq!(bench.hit.host(), None);
     assert_eq!(open(&mut bench).attempt, Attempt(3));
 }
+
+/// An OPEN that could not be sent is no attempt; those that other hosts have got were.
+#[test]
+fn attempts_never_fall() {
+    let mut bench = bench();
+    bench.hear(full(1, FullReason::Busy, &[("beta", 1)]));
+    let unsent = Message::Open(open(&mut bench));
+    bench.hit.on_no_route(bench.now, Route::Broker, &unsent, &mut bench.out);
+    bench.hit.on_route(bench.now);
+    bench.step(Duration::ZERO);
+    assert_eq!(open(&mut bench).attempt, Attempt(2));
+}
