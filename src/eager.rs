@@ -1,7 +1,7 @@
 //! Waiting for what is expected within microseconds: one looks for a while before one sleeps.
 //!
 //! A thread that sleeps has to be woken, and so has the processor that idles meanwhile: on a quiet machine half of a round
-//! trip's time (docs/architecture.md, Speed). Whoever looks in vain stops to, until something comes soon again: an idle or
+//! trip's time (docs/architecture.md, Processes). Whoever looks in vain stops to, until something comes soon again: an idle or
 //! slow peer costs one look, and who has nobody to wait for none.
 
 use std::time::Duration;

@@ -391,10 +391,10 @@ impl Hit {
         if matches!(message, Message::Open(_) | Message::Attach { .. }) {
             self.asked = self.asked.saturating_sub(1);
             if self.asked == 0 {
-                // Nobody has heard of this Hit: the next OPEN is the first.
+                // Nobody there has heard of this Hit: the next OPEN is the first, and this one was no attempt.
                 self.sent_at = None;
                 self.open_since = None;
-                self.attempt = Attempt(0);
+                self.attempt.0 = self.attempt.0.saturating_sub(1);
                 self.requests.rewind();
             }
         }

@@ -4,7 +4,7 @@
 //!
 //! - roles: [`broker`], [`worker`], [`client`], [`broadcast`], [`ping`]; [`roles`] starts them, [`local`] puts three into one process
 //! - what they share: [`builtin`], [`options`], [`exit`], [`runtime`] (the host's directory), [`gateway`] (the way to
-//!   brokers), [`hit`] (pure: a Hit as its client sees it) and [`wires`] around it, [`eager`] (waiting for what comes at once),
+//!   brokers), [`hit`] (pure: a Hit as its client sees it) and [`wires`] around it, [`eager`] (waiting for what comes at once), [`processor`],
 //!   [`signals`], [`notify`]
 //! - the doors: [`net`] to the network, [`mapped`] to shared memory, [`clock`] to the clock, [`term`] to the terminal
 //! - [`protocol`] is pure: ids, frames, messages, and the stream machine of both ends of a Hit

@@ -79,7 +79,8 @@ fn ask() -> Result<Exit, Unfinished> {
         }
     };
     run_role_beside("client", Hangup::End, role, move || {
-        if let Command::Client(options) = cli::parse() {
+        // A layout may be read from a pipe that says nothing. Nothing was asked yet, so a signal ends the process at once.
+        if let Ok(Command::Client(options)) = signals::unblocked(|| Ok(cli::parse())) {
             // The role ends no sooner than it has this.
             let _ = hand_over.send(Question::new(options));
         }

@@ -252,8 +252,8 @@ where
     thread
 }
 
-/// Does `work` with no signal blocked in this thread: for spawning a process, which inherits what is blocked, and
-/// could not be asked to end by SIGTERM.
+/// Does `work` with no signal blocked in this thread: for what may take long before there is anything to end well; and for
+/// spawning a process, which inherits what is blocked, and could not be asked to end by SIGTERM.
 ///
 /// # Errors
 /// Those of `work`.

@@ -161,9 +161,10 @@ impl Machine {
             None if self.is_awaited(now, hit) || now.since(self.memory.forgotten_until()) < self.liveness() => return,
             _ => {}
         }
-        let ttl = self.waiting.remove(hit).map_or(self.liveness(), |wish| {
-            Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())
-        });
+        let ttl = self
+            .waiting
+            .remove(hit)
+            .map_or(self.liveness(), |wish| self.ttl_of(&wish));
         let newest = match self.memory.get(hit) {
             Some(Past::Withdrawn(before)) => before.max(attempt),
             _ => attempt,
@@ -171,6 +172,11 @@ impl Machine {
         // An OPEN of this attempt that is still on its way comes too late.
         self.memory.insert(now, ttl, hit, Past::Withdrawn(newest));
         out.push(Action::Send(from, Message::Withdrawn { hit, attempt }));
+    }
+
+    /// How long what became of a wish is to be remembered.
+    fn ttl_of(&self, wish: &Wish) -> Duration {
+        Duration::from_millis(u64::from(wish.open.ttl_ms)).max(self.liveness())
     }
 
     /// Asks a slot once more whether it serves what it was leased.
@@ -269,8 +275,11 @@ impl Machine {
 
     /// Another host has so many idle slots of a pool: as many of those who wait here for one, and would go there, are told.
     /// The last in line are: they lose no place if others are faster.
-    pub(super) fn send_on(&mut self, pool: &str, count: u32, out: &mut Vec<Action>) {
+    pub(super) fn send_on(&mut self, now: Moment, pool: &str, count: u32, out: &mut Vec<Action>) {
         for wish in self.waiting.take_last(pool, count as usize, |wish| wish.open.moves) {
+            // Rule O6: who waits repeats its OPEN with the same attempt. One that is still on its way comes too late.
+            let past = Past::Withdrawn(wish.open.attempt);
+            self.memory.insert(now, self.ttl_of(&wish), wish.open.hit, past);
             self.send_full(wish.client, &wish.open, FullReason::Busy, out);
         }
     }

@@ -843,3 +843,33 @@ fn what_the_holder_is_told_of_the_end_does_not_end_the_lease() {
     assert_eq!(bench.forwarded.last(), Some(&(peer("second"), Command::Closed)));
     assert_eq!(bench.machine.held().1, 0);
 }
+
+/// Else its Hit would be counted where it is not, and it could have any number of places.
+#[test]
+fn a_connection_is_one_slot_only() {
+    let mut bench = Bench::new();
+    bench.register("slot", 1, None);
+    bench.hear("client", Message::Open(open(1, 1)));
+    let other = |incarnation| Register {
+        slot: SlotId {
+            worker: WorkerId(2),
+            number: 1,
+        },
+        incarnation: Incarnation(incarnation),
+        ..register(1, None)
+    };
+    bench.out.clear();
+    bench.hear("slot", Message::Register(other(1)));
+    let refused = Action::Send(peer("slot"), Message::Disconnect(Disconnect::Unexpected));
+    assert_eq!(bench.out, [refused]);
+    bench.hear("slot'", Message::Register(other(2)));
+    bench.hear(
+        "slot",
+        Message::Goodbye(Goodbye {
+            slot: slot_id(1),
+            incarnation: Incarnation(1),
+        }),
+    );
+    let pools: Vec<_> = bench.machine.registry.pools().into_values().collect();
+    assert_eq!(pools, [(1, 1)]);
+}

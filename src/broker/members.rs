@@ -22,6 +22,9 @@ impl Machine {
         if self.registry.len() >= REGISTERED_MAX && !self.registry.is_known(from) {
             return out.push(Action::Send(from, Message::Disconnect(Disconnect::TooMany)));
         }
+        if self.registry.is_another(from, said.slot) {
+            return out.push(Action::Send(from, Message::Disconnect(Disconnect::Unexpected)));
+        }
         let id = said.slot.worker;
         if self
             .registry

@@ -290,7 +290,7 @@ impl Machine {
                     let idle: Vec<(String, u32)> = idle.map(|pool| (pool.pool.clone(), pool.idle)).collect();
                     link.news = Some(news);
                     for (pool, count) in idle {
-                        self.send_on(&pool, count, out);
+                        self.send_on(now, &pool, count, out);
                     }
                 } else {
                     // Another broker: let it say who it is.

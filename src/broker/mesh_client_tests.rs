@@ -113,4 +113,7 @@ fn whoever_waits_last_is_sent_on_to_another_hosts_idle_slot() {
     assert_eq!(full[0].hit, HitKey::from_bytes([2; 16]));
     assert_eq!((full[0].hints[0].host.as_str(), full[0].hints[0].idle), ("beta", 1));
     assert_eq!(bench.machines[0].held().2, 2, "the others still wait");
+    // It was repeated while that FULL was under way, and its client goes elsewhere.
+    bench.machines[0].on_message(bench.now, peer("client"), wish(2, true), &mut out);
+    assert_eq!(bench.machines[0].held().2, 2, "nor is it put in line again");
 }

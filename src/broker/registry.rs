@@ -95,6 +95,15 @@ impl Registry {
         self.slots.contains_key(&peer) || self.controls.contains_key(&peer)
     }
 
+    /// Whether this connection is another slot's, or another worker's, than that of this one. The number 0 is a control
+    /// thread's.
+    pub(super) fn is_another(&self, peer: Peer, id: SlotId) -> bool {
+        let slot = self.slots.get(&peer).map(|slot| slot.id);
+        let control = self.controls.get(&peer).map(|worker| (*worker, 0));
+        let known = slot.map(|slot| (slot.worker, slot.number)).or(control);
+        known.is_some_and(|known| known != (id.worker, id.number))
+    }
+
     /// Peers of every slot and control thread.
     pub(super) fn peers(&self) -> impl Iterator<Item = Peer> {
         let workers = self.workers.values();

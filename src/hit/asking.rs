@@ -43,7 +43,7 @@ impl Hit {
     fn go_on(&mut self, now: Moment) {
         let unheard = self.phase == Phase::Opening && self.sent_at.is_none();
         if unheard && self.course.gap_until().is_some_and(|until| until <= now) {
-            let next = self.course.unreached(now, self.key);
+            let next = self.course.unreached(self.key);
             self.ask_afresh(now, next);
         }
     }
@@ -58,6 +58,7 @@ impl Hit {
             Next::Ask => now,
             Next::Pause => now + self.config.interval / 4,
         };
+        self.course.begin(self.ask_at);
     }
 
     /// OPEN or ATTACH, again each interval until the slot answers.

@@ -84,6 +84,11 @@ impl Course {
         self.queues
     }
 
+    /// The host is asked from then on.
+    pub(super) const fn begin(&mut self, at: Moment) {
+        self.since = at;
+    }
+
     /// When to go on from a host whose broker is not there; `None`: there is nowhere to go.
     pub(super) fn gap_until(&self) -> Option<Moment> {
         let gap = if self.there().is_some() {
@@ -95,17 +100,17 @@ impl Course {
     }
 
     /// The host that it asks was not reached, so that nothing was sent there.
-    pub(super) fn unreached(&mut self, now: Moment, key: HitKey) -> Next {
-        self.go_on(now, Tried::Unreached, key)
+    pub(super) fn unreached(&mut self, key: HitKey) -> Next {
+        self.go_on(Tried::Unreached, key)
     }
 
     /// The host that it asks has said FULL (rule O6): nothing is leased there.
-    pub(super) fn full(&mut self, now: Moment, reason: FullReason, hints: &[Hint], key: HitKey) -> Next {
+    pub(super) fn full(&mut self, reason: FullReason, hints: &[Hint], key: HitKey) -> Next {
         hints.clone_into(&mut self.hints);
-        self.go_on(now, Tried::Full(reason), key)
+        self.go_on(Tried::Full(reason), key)
     }
 
-    fn go_on(&mut self, now: Moment, tried: Tried, key: HitKey) -> Next {
+    fn go_on(&mut self, tried: Tried, key: HitKey) -> Next {
         let queued = std::mem::take(&mut self.queues);
         if queued {
             // It was sent on from its place in line, or had none: all may have changed since.
@@ -118,10 +123,10 @@ impl Course {
             // Nobody is left, or not even a place in line was to be had.
             self.queues = false;
             self.tried.clear();
-            (self.at, self.since) = (self.hosts.here.clone(), now);
+            self.at.clone_from(&self.hosts.here);
             return Next::Pause;
         };
-        (self.at, self.since) = (next, now);
+        self.at = next;
         Next::Ask
     }
 

@@ -168,3 +168,27 @@ fn in_line_it_goes_on_to_a_slot_that_has_become_idle_elsewhere() {
     assert!(!next.queue);
     assert_eq!(next.packet.body.len(), 4, "its first request again: nobody has it");
 }
+
+/// After a pause the own host is asked, and only then left.
+#[test]
+fn after_a_pause_its_own_host_is_asked_before_any_other() {
+    let mut bench = bench();
+    bench.hear(full(1, FullReason::Busy, &[]));
+    bench.hear(full(2, FullReason::QueueFull, &[]));
+    bench.out.clear();
+    bench.step(INTERVAL / 4);
+    assert_eq!(bench.hit.host(), None);
+    assert_eq!(open(&mut bench).attempt, Attempt(3));
+}
+
+/// An OPEN that could not be sent is no attempt; those that other hosts have got were.
+#[test]
+fn attempts_never_fall() {
+    let mut bench = bench();
+    bench.hear(full(1, FullReason::Busy, &[("beta", 1)]));
+    let unsent = Message::Open(open(&mut bench));
+    bench.hit.on_no_route(bench.now, Route::Broker, &unsent, &mut bench.out);
+    bench.hit.on_route(bench.now);
+    bench.step(Duration::ZERO);
+    assert_eq!(open(&mut bench).attempt, Attempt(2));
+}

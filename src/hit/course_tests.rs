@@ -54,16 +54,16 @@ fn a_full_host_sends_to_the_idle_ones_and_then_the_own_line_is_joined() {
     let mut course = course(&["beta", "gamma"]);
     assert!(!course.queues());
     let two = hints(&[("gamma", 3), ("beta", 0)]);
-    assert_eq!(course.full(NOW, FullReason::Busy, &two, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &two, key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (Some("gamma"), false));
     // Somebody was faster.
     let now_beta = hints(&[("beta", 1)]);
-    assert_eq!(course.full(NOW, FullReason::Busy, &now_beta, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &now_beta, key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (Some("beta"), false));
-    assert_eq!(course.full(NOW, FullReason::Busy, &[], key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &[], key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (None, true));
     // Not even in line: all of it again, a moment later.
-    assert_eq!(course.full(NOW, FullReason::QueueFull, &[], key(1)), Next::Pause);
+    assert_eq!(course.full(FullReason::QueueFull, &[], key(1)), Next::Pause);
     assert_eq!((course.there(), course.queues()), (None, false));
 }
 
@@ -72,12 +72,12 @@ fn a_full_host_sends_to_the_idle_ones_and_then_the_own_line_is_joined() {
 fn from_its_place_in_line_it_goes_where_a_slot_has_become_idle() {
     let mut course = course(&["beta"]);
     let beta = hints(&[("beta", 1)]);
-    assert_eq!(course.full(NOW, FullReason::Busy, &beta, key(1)), Next::Ask);
-    assert_eq!(course.full(NOW, FullReason::Busy, &[], key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &beta, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &[], key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (None, true));
-    assert_eq!(course.full(NOW, FullReason::Busy, &beta, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &beta, key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (Some("beta"), false));
-    assert_eq!(course.full(NOW, FullReason::Busy, &[], key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &[], key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (None, true), "back in its own line");
 }
 
@@ -85,14 +85,14 @@ fn from_its_place_in_line_it_goes_where_a_slot_has_become_idle() {
 fn a_host_that_does_not_serve_the_pool_is_no_place_to_wait() {
     let mut course = course(&["beta", "gamma"]);
     let busy = hints(&[("gamma", 0)]);
-    assert_eq!(course.full(NOW, FullReason::NoWorker, &busy, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::NoWorker, &busy, key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (Some("gamma"), true));
 }
 
 #[test]
 fn where_nobody_serves_the_pool_it_waits_at_its_own_host() {
     let mut course = course(&["beta"]);
-    assert_eq!(course.full(NOW, FullReason::NoWorker, &[], key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::NoWorker, &[], key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (None, true));
 }
 
@@ -100,21 +100,21 @@ fn where_nobody_serves_the_pool_it_waits_at_its_own_host() {
 fn hosts_that_are_not_there_are_passed_over_in_order() {
     let mut course = course(&["beta", "gamma"]);
     assert_eq!(course.gap_until(), Some(NOW + Duration::from_millis(250)));
-    assert_eq!(course.unreached(NOW, key(1)), Next::Ask);
+    assert_eq!(course.unreached(key(1)), Next::Ask);
     assert_eq!(course.there(), Some("beta"));
     assert_eq!(course.gap_until(), Some(NOW + Duration::from_millis(500)));
-    assert_eq!(course.unreached(NOW, key(1)), Next::Ask);
+    assert_eq!(course.unreached(key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (Some("gamma"), false));
     // The only one that answers is the one to wait at.
-    assert_eq!(course.full(NOW, FullReason::Busy, &[], key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &[], key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (Some("gamma"), true));
 }
 
 #[test]
 fn when_nobody_is_there_it_begins_anew_at_its_own_host() {
     let mut course = course(&["beta"]);
-    assert_eq!(course.unreached(NOW, key(1)), Next::Ask);
-    assert_eq!(course.unreached(NOW, key(1)), Next::Pause);
+    assert_eq!(course.unreached(key(1)), Next::Ask);
+    assert_eq!(course.unreached(key(1)), Next::Pause);
     assert_eq!((course.there(), course.queues()), (None, false));
 }
 
@@ -123,11 +123,11 @@ fn when_nobody_is_there_it_begins_anew_at_its_own_host() {
 fn a_hinted_host_that_is_not_reached_is_not_the_end() {
     let mut course = course(&["beta", "gamma"]);
     let both = hints(&[("beta", 1), ("gamma", 1)]);
-    assert_eq!(course.full(NOW, FullReason::Busy, &both, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &both, key(1)), Next::Ask);
     let first = course.there().map(str::to_owned);
-    assert_eq!(course.unreached(NOW, key(1)), Next::Ask);
+    assert_eq!(course.unreached(key(1)), Next::Ask);
     assert!(course.there().is_some() && course.there().map(str::to_owned) != first);
-    assert_eq!(course.unreached(NOW, key(1)), Next::Ask);
+    assert_eq!(course.unreached(key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (None, true));
 }
 
@@ -135,7 +135,7 @@ fn a_hinted_host_that_is_not_reached_is_not_the_end() {
 fn strangers_are_not_gone_to() {
     let mut course = course(&["beta"]);
     let strange = hints(&[("omega", 9)]);
-    assert_eq!(course.full(NOW, FullReason::Busy, &strange, key(1)), Next::Ask);
+    assert_eq!(course.full(FullReason::Busy, &strange, key(1)), Next::Ask);
     assert_eq!((course.there(), course.queues()), (None, true));
 }
 
@@ -148,7 +148,7 @@ fn the_least_loaded_host_gets_the_most() {
         let mut bytes = [0; 16];
         bytes[15] = number;
         let hints = hints(&[("beta", 6), ("gamma", 2)]);
-        course.full(NOW, FullReason::Busy, &hints, HitKey::from_bytes(bytes));
+        course.full(FullReason::Busy, &hints, HitKey::from_bytes(bytes));
         *count.entry(course.there().unwrap_or_default().to_owned()).or_default() += 1;
     }
     assert_eq!(count.values().sum::<u32>(), 256);

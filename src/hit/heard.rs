@@ -229,7 +229,7 @@ impl Hit {
             return self.end(Outcome::NoSlot(self.no_slot.clone()));
         }
         if self.course.has_others() {
-            let next = self.course.full(now, full.reason, &full.hints, self.key);
+            let next = self.course.full(full.reason, &full.hints, self.key);
             return self.ask_afresh(now, next);
         }
         self.phase = Phase::Opening;

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
+
 use crate::cluster::{Host, Process, eventually};
 use crate::{ENDS, SECOND, WAITS_FOR_GO};
 
@@ -134,4 +136,19 @@ fn ticks(pid: &str) -> u64 {
         .take(2)
         .filter_map(|ticks| ticks.parse::<u64>().ok())
         .sum()
+}
+
+/// Before there is anything to end well, a signal ends it as it ends any process.
+#[test]
+fn while_it_reads_its_layout() {
+    for (signal, code) in ENDS {
+        let host = Host::new();
+        let layout = host.room().join("layout.yaml");
+        mkfifoat(CWD, &layout, Mode::RUSR | Mode::WUSR).expect("a pipe");
+        let path = layout.to_str().expect("a path in UTF-8");
+        let client = host.client(&["--layout", path, "x"]).start();
+        let silent = std::fs::File::options().write(true).open(&layout).expect("it is read");
+        client.end_by(signal).code(code).within(SECOND);
+        drop(silent);
+    }
 }
