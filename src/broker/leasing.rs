@@ -273,14 +273,21 @@ impl Machine {
         self.registry.worker(worker).map(|worker| worker.pool.clone())
     }
 
-    /// Another host has so many idle slots of a pool: as many of those who wait here for one, and would go there, are told.
-    /// The last in line are: they lose no place if others are faster.
-    pub(super) fn send_on(&mut self, now: Moment, pool: &str, count: u32, out: &mut Vec<Action>) {
-        for wish in self.waiting.take_last(pool, count as usize, |wish| wish.open.moves) {
+    /// Another host serves a pool and has so many idle slots of it: as many of those who wait here for one, and would go
+    /// there, are told. The last in line are: they lose no place if others are faster. Where nobody serves the pool here, all
+    /// are: they wait for nothing.
+    pub(super) fn send_on(&mut self, now: Moment, pool: &str, idle: u32, out: &mut Vec<Action>) {
+        let (slots, _) = self.registry.count(pool);
+        let (count, reason) = if slots == 0 && !self.is_young(now) {
+            (QUEUE_MAX, FullReason::NoWorker)
+        } else {
+            (idle as usize, FullReason::Busy)
+        };
+        for wish in self.waiting.take_last(pool, count, |wish| wish.open.moves) {
             // Rule O6: who waits repeats its OPEN with the same attempt. One that is still on its way comes too late.
             let past = Past::Withdrawn(wish.open.attempt);
             self.memory.insert(now, self.ttl_of(&wish), wish.open.hit, past);
-            self.send_full(wish.client, &wish.open, FullReason::Busy, out);
+            self.send_full(wish.client, &wish.open, reason, out);
         }
     }
 

@@ -286,11 +286,11 @@ impl Machine {
             Message::News(news) if link.known.is_some() && news.term >= link.term() => {
                 if news.term == link.term() {
                     link.heard(now);
-                    let idle = news.pools.iter().filter(|pool| pool.idle > 0);
-                    let idle: Vec<(String, u32)> = idle.map(|pool| (pool.pool.clone(), pool.idle)).collect();
+                    let serving = news.pools.iter().filter(|pool| pool.slots > 0);
+                    let serving: Vec<(String, u32)> = serving.map(|pool| (pool.pool.clone(), pool.idle)).collect();
                     link.news = Some(news);
-                    for (pool, count) in idle {
-                        self.send_on(now, &pool, count, out);
+                    for (pool, idle) in serving {
+                        self.send_on(now, &pool, idle, out);
                     }
                 } else {
                     // Another broker: let it say who it is.

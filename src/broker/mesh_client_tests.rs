@@ -117,3 +117,37 @@ fn whoever_waits_last_is_sent_on_to_another_hosts_idle_slot() {
     bench.machines[0].on_message(bench.now, peer("client"), wish(2, true), &mut out);
     assert_eq!(bench.machines[0].held().2, 2, "nor is it put in line again");
 }
+
+/// Nobody waits where no worker serves the pool, once another host does, though all its slots are leased: it is told so.
+#[test]
+fn whoever_waits_where_no_worker_is_learns_who_serves_the_pool() {
+    let mut bench = Bench::new();
+    bench.pass(INTERVAL * 4);
+    let Message::Open(wish) = open() else { unreachable!() };
+    let wish = Open {
+        queue: true,
+        moves: true,
+        ..wish
+    };
+    let (now, mut out) = (bench.now, Vec::new());
+    bench.machines[0].on_message(now, peer("client"), Message::Open(wish), &mut out);
+    for number in 0..=1 {
+        let slot = peer(&format!("slot{number}"));
+        bench.machines[1].on_message(now, slot, Message::Register(register(number, 1)), &mut out);
+    }
+    let Message::Open(other) = open() else { unreachable!() };
+    let other = Open {
+        hit: HitKey::from_bytes([8; 16]),
+        ..other
+    };
+    bench.machines[1].on_message(now, peer("other"), Message::Open(other), &mut out);
+    bench.said.clear();
+    bench.pass(INTERVAL);
+    let full = bench.said.iter().find_map(|(at, _, message)| match message {
+        Message::Full(full) if *at == 0 => Some(full),
+        _ => None,
+    });
+    let full = full.expect("it is told");
+    assert_eq!(full.reason, FullReason::NoWorker);
+    assert_eq!((full.hints[0].host.as_str(), full.hints[0].idle), ("beta", 0));
+}
