@@ -192,7 +192,7 @@ impl Machine {
         let is_new = self.mesh.callers.heard(now, from).news_until.replace(until).is_none();
         out.push(Action::Send(from, Message::Greeted(me)));
         if is_new {
-            out.push(Action::Send(from, Message::News(self.news())));
+            out.push(Action::Send(from, Message::News(self.news(now))));
         }
         self.note_layout(greeting, out);
         if let Some(link) = self.mesh.links.get_mut(&greeting.host)
@@ -385,7 +385,7 @@ impl Machine {
         if !is_due && (is_told || changes == self.mesh.seen_changes) {
             return;
         }
-        let news = self.news();
+        let news = self.news(now);
         self.mesh.seen_changes = changes;
         let told = self.mesh.told.as_ref();
         if !is_due && told.is_some_and(|(_, told)| (told.workers, &told.pools) == (news.workers, &news.pools)) {
@@ -401,8 +401,12 @@ impl Machine {
         out.extend(self.mesh.callers.readers(now).map(tell));
     }
 
-    fn news(&self) -> News {
-        let pools = self.registry.pools().into_iter().take(POOLS_LISTED_MAX);
+    fn news(&self, now: Moment) -> News {
+        let pools = self
+            .registry
+            .pools(now, self.liveness())
+            .into_iter()
+            .take(POOLS_LISTED_MAX);
         let pools = pools.map(|(pool, (slots, idle))| PoolNews { pool, slots, idle });
         News {
             term: self.config.term,

@@ -1,3 +1,4 @@
+use crate::protocol::message::Heartbeat;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -357,10 +358,19 @@ fn hosts_that_serve_a_pool_are_hinted_at_the_best_first() {
         matches!(&out[..], [.., Action::Send(to, Message::Lease(_))] if *to == peer("slot1")),
         "{out:?}"
     );
+    let heartbeat = Message::Heartbeat(Heartbeat {
+        term: bench.machines[2].term(),
+        beat: 1,
+    });
+    bench.machines[2].on_message(now, peer("slot0"), heartbeat, &mut out);
     bench.pass(INTERVAL * 2);
     let hints = bench.machines[0].mesh.hints("default");
     let hints: Vec<(&str, u32)> = hints.iter().map(|hint| (hint.host.as_str(), hint.idle)).collect();
     assert_eq!(hints, [("gamma", 3), ("beta", 0)]);
+    // Of a worker that is silent no slot is idle: nothing is leased to it.
+    bench.pass(INTERVAL * 4);
+    let hints = bench.machines[0].mesh.hints("default");
+    assert!(hints.len() == 2 && hints.iter().all(|hint| hint.idle == 0), "{hints:?}");
 }
 
 #[test]

@@ -283,12 +283,13 @@ impl Registry {
         })
     }
 
-    /// Slots of each pool, and how many of them would take a Hit.
-    pub(super) fn pools(&self) -> BTreeMap<String, (u32, u32)> {
+    /// Slots of each pool, and how many of them would take a Hit: none of a worker that is silent.
+    pub(super) fn pools(&self, now: Moment, liveness: Duration) -> BTreeMap<String, (u32, u32)> {
         let mut pools: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         for worker in self.workers.values() {
             let slots = worker.slots.len() as u32;
-            let idle = if worker.draining { 0 } else { slots - worker.busy };
+            let takes = !worker.draining && now.since(worker.heard_at) < liveness;
+            let idle = if takes { slots - worker.busy } else { 0 };
             let pool = pools.entry(worker.pool.clone()).or_default();
             *pool = (pool.0 + slots, pool.1 + idle);
         }
