@@ -227,6 +227,11 @@ impl Hit {
         self.course.has_others()
     }
 
+    /// How many other hosts it may ask, and how many of them were not there when they were tried.
+    pub fn others(&self) -> (usize, usize) {
+        self.course.others()
+    }
+
     /// Host and slot that serve it, once known.
     pub const fn slot(&self) -> Option<&(String, SlotId)> {
         self.slot.as_ref()

@@ -26,6 +26,8 @@ impl Stay {
 
     /// Lets all threads of this process go where they like again.
     pub fn end(self) {
+        // This thread at least, and those that it spawns, wherever there is no /proc.
+        let _ = sched_setaffinity(None, &self.before);
         let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         let threads = tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?));
         for thread in threads {

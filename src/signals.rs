@@ -165,7 +165,9 @@ where
     T: Send + 'static,
     F: FnOnce(Arc<Stop>) -> T + Send + 'static,
 {
-    run_role_beside(name, hangup, role, || {})
+    let signals = Signals::new(caught())?;
+    let started = Started::new(name, &signals, role)?;
+    started.take(signals, hangup)
 }
 
 /// The same, and this thread does its part of the role's start meanwhile; what it does must be short, for signals that
@@ -182,36 +184,59 @@ where
     F: FnOnce(Arc<Stop>) -> T + Send + 'static,
 {
     // The role's thread comes first, since it takes longest to begin. Signals that come before there is somebody to take
-    // them wait.
+    // them wait: no other thread is there that could.
     let before = block()?;
-    let mut signals = Signals::new([0_i32; 0])?;
-    let (done, finished) = mpsc::channel();
-    let end = RoleEnd {
-        signals: signals.handle(),
-        _done: done,
-    };
-    let stop = Arc::new(Stop::default());
-    let theirs = Arc::clone(&stop);
-    let thread = spawn(name, move || {
-        let _end = end;
-        role(theirs)
-    })?;
+    let signals = Signals::new([0_i32; 0])?;
+    let started = Started::new(name, &signals, role)?;
     meanwhile();
     for signal in caught() {
         signals.add_signal(signal)?;
     }
     before.thread_set_mask().map_err(io::Error::from)?;
-    for signal in signals.forever() {
-        if signal == SIGHUP && hangup == Hangup::Reload {
-            stop.reload();
-            continue;
-        }
-        stop.raise(signal);
-        if stop.stage() == 2 && finished.recv_timeout(STOP_NOW) == Err(RecvTimeoutError::Timeout) {
-            return Err(Unfinished::Signalled(signal));
-        }
+    started.take(signals, hangup)
+}
+
+/// A role that runs.
+struct Started<T> {
+    stop: Arc<Stop>,
+    thread: JoinHandle<T>,
+    /// Disconnected at its end.
+    finished: mpsc::Receiver<()>,
+}
+
+impl<T: Send + 'static> Started<T> {
+    fn new<F>(name: &str, signals: &Signals, role: F) -> io::Result<Self>
+    where
+        F: FnOnce(Arc<Stop>) -> T + Send + 'static,
+    {
+        let (done, finished) = mpsc::channel();
+        let end = RoleEnd {
+            signals: signals.handle(),
+            _done: done,
+        };
+        let stop = Arc::new(Stop::default());
+        let theirs = Arc::clone(&stop);
+        let thread = spawn(name, move || {
+            let _end = end;
+            role(theirs)
+        })?;
+        Ok(Self { stop, thread, finished })
     }
-    thread.join().or_else(|panicked| panic::resume_unwind(panicked))
+
+    /// Takes signals until it ends.
+    fn take(self, mut signals: Signals, hangup: Hangup) -> Result<T, Unfinished> {
+        for signal in signals.forever() {
+            if signal == SIGHUP && hangup == Hangup::Reload {
+                self.stop.reload();
+                continue;
+            }
+            self.stop.raise(signal);
+            if self.stop.stage() == 2 && self.finished.recv_timeout(STOP_NOW) == Err(RecvTimeoutError::Timeout) {
+                return Err(Unfinished::Signalled(signal));
+            }
+        }
+        self.thread.join().or_else(|panicked| panic::resume_unwind(panicked))
+    }
 }
 
 /// Ends the wait for signals when the role ends, even by a panic.

@@ -103,7 +103,7 @@ fn a_client_whose_host_has_no_broker_asks_another() {
     assert_eq!(said.matches("beta/w1/1 thread").count(), 2, "{said}");
     cluster.hosts[1].take_worker().end_by(Signal::TERM).code(0);
     cluster.hosts[1].wait_for_elected_to_leave();
-    let nobody = cluster.hosts[2].client(&["--wait", "1s", "x"]).run().code(4).wrote("");
+    let nobody = cluster.hosts[2].client(&["--wait", "2s", "x"]).run().code(4).wrote("");
     nobody
         .says("neither this host's at ")
         .says("nor that of any other host of the layout");

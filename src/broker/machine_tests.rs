@@ -870,6 +870,11 @@ fn a_connection_is_one_slot_only() {
             incarnation: Incarnation(1),
         }),
     );
-    let pools: Vec<_> = bench.machine.registry.pools().into_values().collect();
+    let pools: Vec<_> = bench
+        .machine
+        .registry
+        .pools(bench.now, INTERVAL * 3)
+        .into_values()
+        .collect();
     assert_eq!(pools, [(1, 1)]);
 }

@@ -1,7 +1,7 @@
 //! Which host a Hit asks for a slot: its own first, then whom a full one names, and, when all are full, one to wait at.
 //! Part of a client's pure machine; docs/protocol.md section 6.1, rule O6.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::ids::HitKey;
 use crate::protocol::limits::{CONNECT_GAP, MASTER_GAP};
@@ -51,6 +51,8 @@ pub(super) struct Course {
     tried: BTreeMap<String, Tried>,
     /// Who serves the pool, as the last host that was full has said; the best first.
     hints: Vec<Hint>,
+    /// Other hosts whose brokers were ever found not to be there.
+    missed: BTreeSet<String>,
 }
 
 impl Course {
@@ -65,6 +67,7 @@ impl Course {
             queues: hosts.others.is_empty(),
             tried: BTreeMap::new(),
             hints: Vec::new(),
+            missed: BTreeSet::new(),
             hosts,
         }
     }
@@ -77,6 +80,11 @@ impl Course {
     /// Whether there are others to go to.
     pub(super) fn has_others(&self) -> bool {
         !self.hosts.others.is_empty()
+    }
+
+    /// How many other hosts there are, and how many of them were tried in vain.
+    pub(super) fn others(&self) -> (usize, usize) {
+        (self.hosts.others.len(), self.missed.len())
     }
 
     /// Whether it asks for a place in line, if no slot is idle.
@@ -101,6 +109,7 @@ impl Course {
 
     /// The host that it asks was not reached, so that nothing was sent there.
     pub(super) fn unreached(&mut self, key: HitKey) -> Next {
+        self.missed.extend(self.there().map(str::to_owned));
         self.go_on(Tried::Unreached, key)
     }
 

@@ -114,7 +114,9 @@ fn hosts_that_are_not_there_are_passed_over_in_order() {
 fn when_nobody_is_there_it_begins_anew_at_its_own_host() {
     let mut course = course(&["beta"]);
     assert_eq!(course.unreached(key(1)), Next::Ask);
+    assert_eq!(course.others(), (1, 0), "beta was not tried yet");
     assert_eq!(course.unreached(key(1)), Next::Pause);
+    assert_eq!(course.others(), (1, 1));
     assert_eq!((course.there(), course.queues()), (None, false));
 }
 

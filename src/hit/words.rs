@@ -10,13 +10,17 @@ use super::{Hit, Lost, NoDirect, NoSlot};
 /// That nobody was reached, and what to do.
 pub fn no_broker(hit: &Hit, socket: &Path) -> String {
     let socket = socket.display();
-    match hit.host() {
-        _ if hit.may_go_elsewhere() => format!(
+    match (hit.host(), hit.others()) {
+        (_, (all @ 1.., tried)) if tried >= all => format!(
             "no broker reached within --wait, neither this host's at {socket} nor that of any other host of the layout; start \
              a worker, which starts one: zhit worker -- CMD"
         ),
-        Some(host) => format!("the broker of {host} was not reached within --wait; zhit ping {host} tells more"),
-        None => format!(
+        (_, (all @ 1.., tried)) => format!(
+            "no broker reached within --wait: not this host's at {socket}, and of the {all} other hosts of the layout {tried} \
+             were tried, for half a second each; wait longer, or start a worker here, which starts a broker: zhit worker -- CMD"
+        ),
+        (Some(host), _) => format!("the broker of {host} was not reached within --wait; zhit ping {host} tells more"),
+        (None, _) => format!(
             "no broker reached at {socket} within --wait; start a worker on this host, which starts one: zhit worker -- CMD"
         ),
     }

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::net::{Context, Interest, NetError, Poll, Sent, Waker};
 use crate::options::{PingOptions, Target};
-use crate::protocol::ids::{ReturnPath, SlotId};
+use crate::protocol::ids::{ReturnPath, SlotId, WorkerId};
 use crate::protocol::limits::{CONNECT_GAP, INTERVAL, LIVENESS, MASTER_GAP};
 use crate::protocol::message::Pong;
 use crate::protocol::pool::Probe;
@@ -19,6 +19,9 @@ use crate::signals::Stop;
 use super::PingError;
 use super::hosts::Hosts;
 use super::slots::Slots;
+
+/// How soon a slot that has not answered is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What became of one ping.
 pub(super) enum Asked {
@@ -217,9 +220,32 @@ impl<'a> Prober<'a> {
             other => return Ok(other),
         };
         let worker = target.worker.unwrap_or_default();
-        self.nonce += 1;
-        let asked_at = clock::now();
-        for number in slots.silent().collect::<Vec<_>>() {
+        let mut asked_at = BTreeMap::new();
+        let mut ask_at = clock::now();
+        while slots.silent().next().is_some() && clock::now() < until && self.signal().is_none() {
+            if clock::now() >= ask_at {
+                // One of a living worker may be about to register: nobody answers for it.
+                ask_at = clock::now() + ASK_AGAIN_AFTER;
+                self.nonce += 1;
+                asked_at.insert(self.nonce, clock::now());
+                self.probe(worker, slots.silent())?;
+            }
+            while let Some((_, said)) = self.gateway.hear()? {
+                if let Ok(Message::State(state)) = said
+                    && let Some(asked_at) = asked_at.get(&state.nonce)
+                {
+                    slots.on_state(state, clock::now().since(*asked_at));
+                }
+            }
+            if slots.silent().next().is_some() {
+                self.wait(until.min(ask_at), Interest::READ)?;
+            }
+        }
+        Ok(Ok(Some(slots)))
+    }
+
+    fn probe(&mut self, worker: WorkerId, numbers: impl Iterator<Item = u32>) -> Result<(), NetError> {
+        for number in numbers {
             let probe = Probe {
                 nonce: self.nonce,
                 slot: SlotId { worker, number },
@@ -228,19 +254,7 @@ impl<'a> Prober<'a> {
             // One that cannot be sent is not answered, which is said.
             let _ = self.gateway.send(&self.there, &Message::Probe(probe))?;
         }
-        while slots.silent().next().is_some() && clock::now() < until && self.signal().is_none() {
-            while let Some((_, said)) = self.gateway.hear()? {
-                if let Ok(Message::State(state)) = said
-                    && state.nonce == self.nonce
-                {
-                    slots.on_state(state, clock::now().since(asked_at));
-                }
-            }
-            if slots.silent().next().is_some() {
-                self.wait(until, Interest::READ)?;
-            }
-        }
-        Ok(Ok(Some(slots)))
+        Ok(())
     }
 
     /// Waits for `until`; returns the signal that ends it early.
