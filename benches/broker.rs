@@ -45,15 +45,7 @@ fn open(key: HitKey) -> Message {
         attach: Attach(1),
         attempt: Attempt(1),
         queue: true,
-        moves: false,
-        close_after: false,
-        resume: false,
-        term: Term(0),
-        dir: DirId::default(),
-        age_ms: 0,
         ttl_ms: 15_000,
-        timeout_ms: 0,
-        holder: None,
         pool: "default".to_owned(),
         packet: Packet {
             ack: AckPoint {
@@ -64,6 +56,7 @@ fn open(key: HitKey) -> Message {
             seq: 1,
             ..Packet::default()
         },
+        ..Open::default()
     })
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use zhit::protocol::frame::Head;
 use zhit::protocol::message::{AckPoint, Channel, Data, Direction, Open, Packet, Segment};
-use zhit::protocol::{Attach, Attempt, DirId, HitKey, Message, Status, Term};
+use zhit::protocol::{Attach, Attempt, HitKey, Message, Status};
 
 /// A request of so many bytes.
 fn packet(bytes: usize) -> Packet {
@@ -42,17 +42,11 @@ fn open() -> Message {
         attach: Attach(1),
         attempt: Attempt(1),
         queue: true,
-        moves: false,
         close_after: true,
-        resume: false,
-        term: Term(0),
-        dir: DirId::default(),
-        age_ms: 0,
         ttl_ms: 15_000,
-        timeout_ms: 0,
-        holder: None,
         pool: "default".to_owned(),
         packet: packet(64),
+        ..Open::default()
     })
 }
 

@@ -2,26 +2,18 @@
 
 use super::tests::{Bench, INTERVAL, config, peer, register};
 use super::*;
-use crate::protocol::ids::{Attach, Attempt, DirId, HitKey};
-use crate::protocol::message::{Ack, AckPoint, Direction, FullReason, Packet};
+use crate::protocol::ids::{Attach, Attempt, HitKey};
+use crate::protocol::message::{Ack, AckPoint, Direction, FullReason};
 
 pub(super) fn open() -> Message {
     Message::Open(Open {
         hit: HitKey::from_bytes([9; 16]),
         attach: Attach(1),
         attempt: Attempt(1),
-        queue: false,
-        moves: false,
-        close_after: false,
-        resume: false,
-        term: Term(0),
-        dir: DirId::default(),
-        age_ms: 0,
         ttl_ms: 15_000,
-        timeout_ms: 0,
         holder: Some(Holder { pid: 7, start_ticks: 8 }),
         pool: "default".to_owned(),
-        packet: Packet::default(),
+        ..Open::default()
     })
 }
 

@@ -215,7 +215,7 @@ pub struct Vote {
 }
 
 /// OPEN: lease a slot. It may carry the start of the first request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the wire, each by itself")]
 pub struct Open {
     /// Key that the client chose.
